@@ -1,0 +1,1 @@
+"""One per Janus: makes that Janus match its assignments."""

@@ -1,0 +1,1 @@
+"""One per media node: makes FFmpeg processes match its assignments."""

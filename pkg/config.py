@@ -1,0 +1,167 @@
+"""Settings of every daemon: flags over ``ONAIR_*`` variables over a TOML file.
+
+Each service has a ``config.py`` with a subclass of ``Settings``; those and this are the only
+modules that read the environment. An unknown setting is an error, wherever it stands; secrets
+are named by file, never given in place, so that neither ``ps`` nor ``env`` shows them.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pkg.errors import ConfigError
+from pkg.secrets import MASTER_BYTES
+
+PREFIX = "ONAIR_"
+SERVICES = ("room_manager_", "janus_manager_", "mixer_", "gateway_", "streams_")
+# Read by the ./onair command and by the tests, not by daemons.
+FOREIGN = ("ONAIR_API", "ONAIR_STATE_DIR", "ONAIR_NO_INSTALL", "ONAIR_TEST_", "ONAIR_CONFIG_FILE")
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What every daemon has in common. ``load`` is the way in."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        cli_kebab_case=True,
+        nested_model_default_partial_update=False,
+    )
+    program: ClassVar[str] = "onair"
+    own: ClassVar[str] = ""  # the prefix of the service's own settings, such as "mixer_"
+
+    etcd_endpoints: CommaList = Field(
+        ("http://127.0.0.1:2379",), description="etcd members, separated by commas"
+    )
+    etcd_prefix: str = Field("", description="put before every key, for a shared etcd")
+    etcd_ca_file: Path | None = Field(None, description="CA of the etcd servers (TLS)")
+    etcd_cert_file: Path | None = Field(None, description="client certificate (TLS)")
+    etcd_key_file: Path | None = Field(None, description="key of the client certificate (TLS)")
+    etcd_username: str | None = Field(None, description="etcd user, if authentication is on")
+    etcd_password_file: Path | None = Field(None, description="file with that user's password")
+    master_secret_file: Path = Field(
+        Path("/etc/onair/master"), description="file with the master secret, 32 bytes or more"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console in a terminal, else JSON"
+    )
+
+    @field_validator("etcd_endpoints", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(p.strip() for p in value.split(",") if p.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("etcd_endpoints")
+    @classmethod
+    def _are_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(not v.startswith(("http://", "https://")) for v in value):
+            raise ValueError("give http://host:port or https://host:port, separated by commas")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("ONAIR_CONFIG_FILE")
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(cls, Path(file))) if file else sources
+
+    @classmethod
+    def load(cls, argv: Sequence[str]) -> Self:
+        """Read flags, environment and file. Raises ConfigError naming the setting and the fix."""
+        refuse_unknown(os.environ, cls)
+        flags: CliSettingsSource[Any] = CliSettingsSource(
+            cls, cli_parse_args=list(argv), cli_prog_name=cls.program, cli_kebab_case=True
+        )
+        try:
+            return cls(_cli_settings_source=flags)
+        except ValidationError as error:
+            raise ConfigError(
+                "\n".join(explain(e["loc"], e["msg"]) for e in error.errors())
+            ) from None
+
+    @classmethod
+    def load_or_exit(cls) -> Self:
+        """``load`` from the real argv; a mistake ends the process with 2 and its words."""
+        try:
+            return cls.load(sys.argv[1:])
+        except ConfigError as error:
+            sys.stderr.write(f"{cls.program}: {error}\n")
+            raise SystemExit(2) from None
+
+    def master_secret(self) -> bytes:
+        """At least 32 bytes. Raises ConfigError."""
+        value = read_secret(self.master_secret_file, "master_secret_file").get_secret_value()
+        if len(value) < MASTER_BYTES:
+            raise ConfigError(
+                f"{self.master_secret_file} holds {len(value)} bytes; at least {MASTER_BYTES} are "
+                f"needed: head -c 48 /dev/urandom | base64 -w0 > {self.master_secret_file}"
+            )
+        return value
+
+    def etcd_password(self) -> SecretStr | None:
+        if self.etcd_password_file is None:
+            return None
+        secret = read_secret(self.etcd_password_file, "etcd_password_file").get_secret_value()
+        return SecretStr(secret.decode())
+
+
+def explain(where: tuple[int | str, ...], message: str) -> str:
+    """
+    >>> explain(("mixer_capacity",), "Input should be greater than 0")
+    'ONAIR_MIXER_CAPACITY (--mixer-capacity): Input should be greater than 0'
+    """
+    name = ".".join(str(part) for part in where)
+    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {message}"
+
+
+def refuse_unknown(environ: Mapping[str, str], settings: type[Settings]) -> None:
+    """A misspelt variable must not be ignored. Other services' variables may stand beside ours."""
+    known = {PREFIX + name.upper() for name in settings.model_fields}
+    others = tuple(PREFIX + s.upper() for s in SERVICES if s != settings.own) + FOREIGN
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known and not name.startswith(others):
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "no such setting; remove it"
+            raise ConfigError(f"{name}: {hint}")
+
+
+def read_secret(path: Path, setting: str) -> SecretBytes:
+    """A file's content without its last newline. Raises ConfigError if others may read it."""
+    name = PREFIX + setting.upper()
+    try:
+        mode = path.stat().st_mode & 0o777
+        value = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"{name}: {path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise ConfigError(f"{name}: {path} can be read by others (mode {mode:o}): chmod 600 {path}")
+    if not value:
+        raise ConfigError(f"{name}: {path} is empty")
+    return SecretBytes(value)

@@ -1,0 +1,154 @@
+"""A module's sign of life: its heartbeat key, on a lease it renews at a third of the TTL.
+
+``held`` makes holding a lease a block of code: lose the lease and the block is cancelled. The
+deadline counts from when the last accepted renewal was *sent*, on our own clock, so we let go no
+later than the server does. ``Heart`` keeps a module registered over lost leases, and refuses a
+second module of the same id. A lost lease stops no media: it only means that no new work comes.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import anyio
+import psutil
+import structlog
+
+from pkg.errors import TerminalError, TransientError
+from pkg.etcd.api import CreatedIs, Etcd, ModIs, Op, Put, UnavailableError, commit
+from pkg.informer import decode
+from pkg.model import Heartbeat
+
+log = structlog.get_logger()
+
+TTL_SECONDS = 10
+CHECK_SECONDS = 2.0
+
+
+class LeaseLostError(TransientError):
+    """The lease expired or could not be renewed in time."""
+
+
+class DuplicateModuleError(TerminalError):
+    """Another live process holds this module id."""
+
+
+@asynccontextmanager
+async def held(etcd: Etcd, *, ttl: int) -> AsyncGenerator[int]:
+    """Hold a lease of ``ttl`` seconds for as long as the block runs; yields its id.
+
+    The lease is not revoked at the end: a daemon that is restarted for an upgrade comes back
+    within the TTL and nobody need know. Raises LeaseLostError when it was lost.
+    """
+    sent = anyio.current_time()
+    lease = await etcd.grant(ttl)
+    lost = False
+
+    async def renew(body: anyio.CancelScope) -> None:
+        nonlocal lost, sent
+        while not lost:
+            with anyio.move_on_at(sent + ttl) as window:
+                await anyio.sleep(ttl / 3 if sent + ttl / 3 > anyio.current_time() else 0.2)
+                now = anyio.current_time()
+                try:
+                    lost = await etcd.keep_alive(lease) <= 0
+                    sent = now
+                except UnavailableError as error:
+                    log.warning("lease.renewal_failed", error=str(error))
+                    await anyio.sleep(0.2)
+            lost = lost or window.cancelled_caught
+        body.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(renew, tasks.cancel_scope)
+        yield lease
+        tasks.cancel_scope.cancel()
+    if lost:
+        raise LeaseLostError("the lease ran out before etcd accepted a renewal")
+
+
+class Heart:
+    """Keeps one heartbeat key alive and true.
+
+    ``describe(reason)`` builds the record, unhealthy with that reason if there is one;
+    ``check()`` looks at the module's own part and answers the reason it is unhealthy, or None.
+    """
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        key: str,
+        describe: Callable[[str | None], Heartbeat],
+        check: Callable[[], Awaitable[str | None]],
+        *,
+        ttl: int = TTL_SECONDS,
+    ) -> None:
+        self._etcd = etcd
+        self._key = key
+        self._describe = describe
+        self._check = check
+        self._ttl = ttl
+        self.registered = anyio.Event()
+
+    async def run(self) -> NoReturn:
+        """Register, renew, tell changes of health; for ever. Raises DuplicateModuleError."""
+        while True:
+            try:
+                async with held(self._etcd, ttl=self._ttl) as lease:
+                    await self._beat(lease)
+            except TransientError as error:
+                log.warning("heartbeat.lost", key=self._key, error=str(error))
+                await anyio.sleep(0.5)
+
+    async def _beat(self, lease: int) -> None:
+        reason = await self._check()
+        await self._register(self._describe(reason), lease)
+        self.registered.set()
+        log.info("heartbeat.registered", key=self._key, reason=reason)
+        while True:
+            await anyio.sleep(CHECK_SECONDS)
+            now = await self._check()
+            if now != reason:
+                reason = now
+                log.info("health.changed", healthy=reason is None, reason=reason)
+                await self._etcd.txn([], [self._put(self._describe(reason), lease)])
+
+    async def _register(self, mine: Heartbeat, lease: int) -> None:
+        current = await self._etcd.get(self._key)
+        if current is None:
+            await commit(self._etcd, [CreatedIs(self._key, 0)], [self._put(mine, lease)])
+            return
+        holder = decode(current, Heartbeat)
+        if holder.instance_id != mine.instance_id and not is_gone(holder, mine.host):
+            await self._wait_for_holder(holder)
+            raise LeaseLostError("the id's former holder is gone; registering anew")
+        guard = [ModIs(self._key, current.mod_revision)]
+        await commit(self._etcd, guard, [self._put(mine, lease)])
+
+    async def _wait_for_holder(self, holder: Heartbeat) -> None:
+        """Return once the holder's lease has run out; refuse if it outlives one TTL."""
+        log.warning("heartbeat.held", key=self._key, holder=holder.host, pid=holder.pid)
+        with anyio.move_on_after(self._ttl + 2):
+            while True:
+                current = await self._etcd.get(self._key)
+                if current is None or decode(current, Heartbeat).instance_id != holder.instance_id:
+                    return
+                await anyio.sleep(0.5)
+        raise DuplicateModuleError(
+            f"{self._key} is held by pid {holder.pid} on {holder.host} (started "
+            f"{holder.started_at}), which still renews it: stop that one or choose another id"
+        )
+
+    def _put(self, record: Heartbeat, lease: int) -> Op:
+        return Put(self._key, record.encode(), lease)
+
+
+def is_gone(holder: Heartbeat, here: str) -> bool:
+    """Is the holder proven dead: a process of this host whose pid is free or another's?"""
+    if holder.host != here:
+        return False
+    try:
+        started = psutil.Process(holder.pid).create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return abs(started - holder.pid_started) > 0.1

@@ -1,0 +1,232 @@
+"""A local, read-only, eventually consistent copy of one or more key ranges of etcd.
+
+Each range is listed, then watched from the next revision; on any break it is listed again and
+the copy swapped. Listeners get keys, never events: they must look at the copy, which is what
+makes missed and merged changes harmless. After a swap they hear of vanished keys too.
+Ranges can be added and dropped while it runs (``follow``, ``unfollow``), so that a module
+watches its own rooms only. Shape after client-go's ``tools/cache`` and etcd's ``cache/``.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from pydantic import ValidationError
+
+from pkg import backoff
+from pkg.errors import TerminalError, TransientError
+from pkg.etcd.api import KV, Batch, CompactedError, Etcd, Snapshot
+from pkg.model import Record
+
+R = TypeVar("R", bound=Record)
+log = structlog.get_logger()
+
+# etcd 3.4 may, after a partition, lose or repeat events (facts.md): compare with a full list.
+RESYNC_SECONDS = 300.0
+
+
+class UndecodableError(TerminalError):
+    """A stored value is not what its key promises. Only what needs that key fails."""
+
+
+@dataclass(slots=True)
+class _Range:
+    prefix: str
+    items: dict[str, KV] = field(default_factory=dict)
+    folders: dict[str, dict[str, KV]] = field(default_factory=dict)
+    revision: int = 0
+    listed: bool = False
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def set(self, key: str, kv: KV | None) -> None:
+        folder, _, name = key.rpartition("/")
+        if kv is not None:
+            self.items[key] = kv
+            self.folders.setdefault(folder, {})[name] = kv
+        elif self.items.pop(key, None) is not None:
+            names = self.folders[folder]
+            del names[name]
+            if not names:
+                del self.folders[folder]
+
+
+class Informer:
+    def __init__(self, etcd: Etcd, prefixes: tuple[str, ...], rng: random.Random) -> None:
+        self._etcd = etcd
+        self._rng = rng
+        self._ranges = {prefix: _Range(prefix) for prefix in prefixes}
+        self._listeners: list[Callable[[str], None]] = []
+        self._decoded: dict[str, tuple[int, Record]] = {}
+        self._tasks: TaskGroup | None = None
+        self._waiters: list[tuple[int, anyio.Event]] = []
+        self.synced = anyio.Event()
+        self.broken_since: float | None = None
+
+    # -- reading the copy ------------------------------------------------------------------
+
+    def get(self, key: str) -> KV | None:
+        for found in self._ranges.values():
+            if key.startswith(found.prefix):
+                return found.items.get(key)
+        return None
+
+    def record(self, key: str, kind: type[R]) -> R | None:
+        """The decoded value; None if the key is absent. Raises UndecodableError."""
+        kv = self.get(key)
+        if kv is None:
+            return None
+        cached = self._decoded.get(key)
+        if cached is not None and cached[0] == kv.mod_revision and isinstance(cached[1], kind):
+            return cached[1]
+        record = decode(kv, kind)
+        self._decoded[key] = (kv.mod_revision, record)
+        return record
+
+    def mod_revision(self, key: str) -> int:
+        """0 if the key is absent, as in a compare."""
+        kv = self.get(key)
+        return kv.mod_revision if kv else 0
+
+    def folder(self, path: str) -> Mapping[str, KV]:
+        """What lies directly under ``path`` (no slash at its end), by name."""
+        for found in self._ranges.values():
+            if (path + "/").startswith(found.prefix):
+                return found.folders.get(path, {})
+        return {}
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key of the copy under ``prefix``. Walks the whole range."""
+        for found in self._ranges.values():
+            if found.prefix.startswith(prefix) or prefix.startswith(found.prefix):
+                yield from (key for key in found.items if key.startswith(prefix))
+
+    def revision(self, prefix: str) -> int:
+        """The revision the range's copy stands at."""
+        return self._ranges[prefix].revision
+
+    def is_listed(self, prefix: str) -> bool:
+        found = self._ranges.get(prefix)
+        return found is not None and found.listed
+
+    # -- being told ------------------------------------------------------------------------
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        self._listeners.append(listener)
+
+    async def reached(self, revision: int) -> None:
+        """Wait until some range's copy holds ``revision`` (of a write under that range)."""
+        if any(found.revision >= revision for found in self._ranges.values()):
+            return
+        event = anyio.Event()
+        self._waiters.append((revision, event))
+        await event.wait()
+
+    # -- ranges ----------------------------------------------------------------------------
+
+    def follow(self, prefix: str) -> None:
+        """Add a range; listeners get its keys, and its prefix once it is listed."""
+        if prefix not in self._ranges:
+            self._ranges[prefix] = added = _Range(prefix)
+            if self._tasks is not None:
+                self._tasks.start_soon(self._maintain, added)
+
+    def unfollow(self, prefix: str) -> None:
+        dropped = self._ranges.pop(prefix, None)
+        if dropped is not None:
+            dropped.scope.cancel()
+            for key in dropped.items:
+                self._decoded.pop(key, None)
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            for found in list(self._ranges.values()):
+                tasks.start_soon(self._maintain, found)
+            await anyio.sleep_forever()
+
+    async def _maintain(self, found: _Range) -> None:
+        failures = 0
+        with found.scope:
+            while True:
+                try:
+                    await self._list_and_watch(found)
+                    failures = 0
+                except CompactedError:
+                    log.info("informer.compacted", prefix=found.prefix)
+                except TransientError as error:
+                    if found.listed and self.broken_since is None:
+                        failures = 0
+                        self.broken_since = anyio.current_time()
+                    seconds = backoff.delay(failures, self._rng, cap=2.0)
+                    failures += 1
+                    log.warning(
+                        "informer.lost",
+                        prefix=found.prefix,
+                        error=str(error),
+                        retry_in=round(seconds, 3),
+                    )
+                    await anyio.sleep(seconds)
+
+    async def _list_and_watch(self, found: _Range) -> None:
+        self._swap(found, await self._etcd.range(found.prefix))
+        with anyio.move_on_after(RESYNC_SECONDS * self._rng.uniform(0.8, 1.2)):
+            async with self._etcd.watch(found.prefix, since=found.revision + 1) as batches:
+                async for batch in batches:
+                    self._apply(found, batch)
+
+    def _swap(self, found: _Range, snapshot: Snapshot) -> None:
+        if snapshot.revision < found.revision:
+            raise TransientError(
+                f"etcd went back from revision {found.revision} to {snapshot.revision}: "
+                "restored or foreign; nothing is believed absent until it has caught up"
+            )
+        before, found.items, found.folders = found.items, {}, {}
+        for kv in snapshot.kvs:
+            found.set(kv.key, kv)
+        for key in before.keys() - found.items.keys():
+            self._decoded.pop(key, None)
+        first, found.listed = not found.listed, True
+        self.broken_since = None
+        self._advance(found, snapshot.revision)
+        for key in before.keys() | found.items.keys():
+            if before.get(key) != found.items.get(key):
+                self._notify(key)
+        if first:
+            self._notify(found.prefix)
+        if all(other.listed for other in self._ranges.values()):
+            self.synced.set()
+
+    def _apply(self, found: _Range, batch: Batch) -> None:
+        for key, kv in batch.changes:
+            found.set(key, kv)
+            if kv is None:
+                self._decoded.pop(key, None)
+        self._advance(found, batch.revision)
+        for key, _ in batch.changes:
+            self._notify(key)
+
+    def _advance(self, found: _Range, revision: int) -> None:
+        found.revision = max(found.revision, revision)
+        for waiting in [w for w in self._waiters if w[0] <= found.revision]:
+            self._waiters.remove(waiting)
+            waiting[1].set()
+
+    def _notify(self, key: str) -> None:
+        for listener in self._listeners:
+            listener(key)
+
+
+def decode(kv: KV, kind: type[R]) -> R:
+    """Raises UndecodableError naming the key, never its value (it may hold secrets)."""
+    try:
+        return kind.decode(kv.value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "value"
+        raise UndecodableError(
+            f"{kv.key} is not a {kind.__name__}: {where}: {first['msg']}"
+        ) from None

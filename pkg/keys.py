@@ -1,0 +1,101 @@
+"""Every etcd key, and who may write it. The only module that spells keys.
+
+================================  ==================  =======================================
+key                               record              single writer
+================================  ==================  =======================================
+/rooms/{room}/meta                model.RoomMeta      room manager
+/rooms/{room}/livemeta            model.LiveMeta      room manager
+/rooms/{room}/janus               model.JanusState    the assigned Janus manager (1)
+/rooms/{room}/mixer               model.MixerState    the assigned mixer (1)
+/modules/{kind}/{id}/heartbeat    model.Heartbeat     the module, on its lease
+/modules/{kind}/{id}/mark         model.MarkRecord    room manager, for an operator
+/modules/{kind}/{id}/slots/{n}    model.Slot          room manager creates, the module deletes (1)
+/onair/ended/{mixer}/{room}       model.Ended         room manager, on a 60 s lease
+================================  ==================  =======================================
+
+(1) Room managers may also delete it, guarded, once the module is known dead.
+
+>>> room(RoomId("blue"), "meta")
+'/rooms/blue/meta'
+>>> parse_room("/rooms/blue/livemeta")
+('blue', 'livemeta')
+>>> slot(Kind.MIXER, ModuleId("m1"), 3)
+'/modules/mixer/m1/slots/3'
+>>> parse_module("/modules/mixer/m1/slots/3")
+(<Kind.MIXER: 'mixer'>, 'm1', 'slots/3')
+"""
+
+import re
+from typing import Literal, TypeAlias
+
+from pkg.model import Kind, ModuleId, RoomId
+
+RoomLeaf: TypeAlias = Literal["meta", "livemeta", "janus", "mixer"]
+
+ROOMS = "/rooms/"
+MODULES = "/modules/"
+ENDED = "/onair/ended/"
+
+ROOM_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+MODULE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+def is_room_id(text: str) -> bool:
+    r"""
+    >>> [is_room_id(t) for t in ("a", "a-b_9", "", "-a", "a\n", "a/b", "٣", "a" * 65)]
+    [True, True, False, False, False, False, False, False]
+    """
+    return re.fullmatch(ROOM_ID_PATTERN, text, re.ASCII) is not None
+
+
+def is_module_id(text: str) -> bool:
+    return re.fullmatch(MODULE_ID_PATTERN, text, re.ASCII) is not None
+
+
+def room(room_id: RoomId, leaf: RoomLeaf) -> str:
+    return f"{ROOMS}{room_id}/{leaf}"
+
+
+def room_prefix(room_id: RoomId) -> str:
+    """Ends with a slash, so that room ``a`` never covers room ``ab``."""
+    return f"{ROOMS}{room_id}/"
+
+
+def module_prefix(kind: Kind, module_id: ModuleId) -> str:
+    return f"{MODULES}{kind}/{module_id}/"
+
+
+def heartbeat(kind: Kind, module_id: ModuleId) -> str:
+    return module_prefix(kind, module_id) + "heartbeat"
+
+
+def mark(kind: Kind, module_id: ModuleId) -> str:
+    return module_prefix(kind, module_id) + "mark"
+
+
+def slots_prefix(kind: Kind, module_id: ModuleId) -> str:
+    return module_prefix(kind, module_id) + "slots/"
+
+
+def slot(kind: Kind, module_id: ModuleId, number: int) -> str:
+    return f"{slots_prefix(kind, module_id)}{number}"
+
+
+def ended_prefix(mixer_id: ModuleId) -> str:
+    return f"{ENDED}{mixer_id}/"
+
+
+def ended(mixer_id: ModuleId, room_id: RoomId) -> str:
+    return ended_prefix(mixer_id) + room_id
+
+
+def parse_room(key: str) -> tuple[RoomId, str] | None:
+    """``/rooms/{room}/{leaf}`` → (room, leaf); None for any other key."""
+    match = re.fullmatch(rf"/rooms/({ROOM_ID_PATTERN})/([a-z]+)", key, re.ASCII)
+    return (RoomId(match[1]), match[2]) if match else None
+
+
+def parse_module(key: str) -> tuple[Kind, ModuleId, str] | None:
+    """``/modules/{kind}/{id}/{rest}`` → (kind, id, rest); None for any other key."""
+    match = re.fullmatch(rf"/modules/(janus|mixer)/({MODULE_ID_PATTERN})/(.+)", key, re.ASCII)
+    return (Kind(match[1]), ModuleId(match[2]), match[3]) if match else None

@@ -1,0 +1,196 @@
+"""Records as they are stored in etcd (contract.md §3). Data only: no I/O, no clock.
+
+Stored as JSON with camelCase names. Unknown fields are kept, so that an older replica never
+drops what a newer one wrote. Times are RFC 3339 UTC strings, epochs are etcd revisions.
+"""
+
+import json
+from enum import StrEnum
+from typing import Any, NewType, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+RoomId = NewType("RoomId", str)
+ModuleId = NewType("ModuleId", str)
+Epoch = NewType("Epoch", int)
+
+
+class Kind(StrEnum):
+    """The two kinds of module that rooms are placed on."""
+
+    JANUS = "janus"
+    MIXER = "mixer"
+
+
+class Desired(StrEnum):
+    """``livemeta.status``: what the room manager wants of a started room."""
+
+    ONAIR = "onair"
+    STOPPING = "stopping"
+    REMOVING = "removing"
+
+
+class JanusStatus(StrEnum):
+    ROOM_CREATED = "room_created"
+    FORWARDING = "forwarding"
+
+
+class MixerStatus(StrEnum):
+    STARTING = "starting"
+    PUBLISHING = "publishing"
+    STARVED = "starved"
+    FAILING = "failing"
+
+
+class Mark(StrEnum):
+    """An operator's word about a module; no key means READY."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    DISABLED = "disabled"
+
+
+class Record(BaseModel):
+    """Base of everything stored: frozen, camelCase outside, unknown fields kept."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True
+    )
+
+    def encode(self) -> bytes:
+        """JSON as stored: compact, without absent (None) fields, stable key order."""
+        value = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Raises pydantic.ValidationError on anything that is not this record."""
+        return cls.model_validate_json(value)
+
+
+class RoomMeta(Record):
+    """/rooms/{roomId}/meta: the room exists. Rewritten when a life on air ends (see epochs)."""
+
+    room_id: RoomId
+    created_at: str
+    pin_hash: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Endpoints(Record):
+    """Where a module's parts are reached; absent ones do not apply."""
+
+    ws: str | None = None
+    admin: str | None = None
+    origin: str | None = None
+    probe: str | None = None
+
+
+class Previous(Record):
+    """The mixer being replaced make-before-break; still fed and served."""
+
+    mixer_id: ModuleId
+    epoch: Epoch
+    endpoints: Endpoints
+
+
+class LiveMeta(Record):
+    """/rooms/{roomId}/livemeta: the wish for a started room, with its assignment."""
+
+    room_id: RoomId
+    status: Desired
+    janus_id: ModuleId
+    janus_epoch: Epoch
+    janus_slot: int
+    mixer_id: ModuleId
+    mixer_epoch: Epoch
+    mixer_slot: int
+    epoch: Epoch
+    nonce: str
+    started_at: str
+    on_air_at: str | None = None
+    placed: dict[str, str] = Field(default_factory=dict)  # kind -> why there, in words
+    previous: Previous | None = None
+
+    def module(self, kind: Kind) -> ModuleId:
+        return self.janus_id if kind is Kind.JANUS else self.mixer_id
+
+    def half_epoch(self, kind: Kind) -> Epoch:
+        return self.janus_epoch if kind is Kind.JANUS else self.mixer_epoch
+
+    def slot(self, kind: Kind) -> int:
+        return self.janus_slot if kind is Kind.JANUS else self.mixer_slot
+
+
+class JanusState(Record):
+    """/rooms/{roomId}/janus: what the assigned Janus manager sees (``epoch``: janusEpoch).
+
+    While ``forwarding``, ``mixer_epoch`` says which mixer epoch the mix goes to.
+    """
+
+    janus_id: ModuleId
+    janus_room_id: int
+    status: JanusStatus
+    epoch: Epoch
+    endpoints: Endpoints
+    mixer_epoch: Epoch | None = None
+    reason: str | None = None
+
+
+class MixerState(Record):
+    """/rooms/{roomId}/mixer: what the assigned mixer sees (``epoch``: mixerEpoch)."""
+
+    mixer_id: ModuleId
+    ip: str
+    port: int
+    status: MixerStatus
+    epoch: Epoch
+    endpoints: Endpoints
+    reason: str | None = None
+
+
+class Heartbeat(Record):
+    """/modules/{kind}/{moduleId}/heartbeat, on the module's lease."""
+
+    status: str  # "healthy", or "unhealthy" with a reason
+    host: str
+    started_at: str
+    capacity: int
+    endpoints: Endpoints
+    instance_id: str
+    pid: int
+    pid_started: float = 0.0  # the process's start time (psutil create_time), against pid reuse
+    version: str = ""
+    reason: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return self.status == "healthy"
+
+
+class MarkRecord(Record):
+    """/modules/{kind}/{moduleId}/mark."""
+
+    mark: Mark
+    deadline_seconds: float | None = None
+
+
+class Slot(Record):
+    """/modules/{kind}/{moduleId}/slots/{n}: who holds place n of the module's capacity."""
+
+    room_id: RoomId
+    epoch: Epoch
+
+
+class Ended(Record):
+    """/onair/ended/{mixerId}/{roomId}: a stopped room's last playlist, served for 60 s more.
+
+    On a 60 s lease. While it exists the mixer keeps that epoch's segments.
+    """
+
+    room_id: RoomId
+    mixer_id: ModuleId
+    epoch: Epoch
+    nonce: str
+    origin: str

@@ -1,0 +1,1 @@
+"""Accepts wishes over REST, places rooms, serves playlists and keys."""

@@ -1,0 +1,1 @@
+"""Fixtures and instruments that several kinds of test share."""
