@@ -67,6 +67,14 @@ class _GuardedProtocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Signals belong to ``pkg.lifecycle``; uvicorn must not take them."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
@@ -107,8 +115,7 @@ async def serving(app: App, bound: socket.socket) -> AsyncGenerator[None]:
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_serve, server, bound)
-        while not server.started:
-            await anyio.sleep(0.005)
+        await server.up.wait()
         yield
         server.should_exit = True
 

@@ -74,6 +74,7 @@ class RoomMeta(Record):
 
     room_id: RoomId
     created_at: str
+    call: str = ""  # which create call made it: an answer that was lost is recognised by it
     pin_hash: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
 

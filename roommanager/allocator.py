@@ -1,0 +1,144 @@
+"""Pick a Janus and a mixer, and a free place on each.
+
+The choice rests on the copy and may be stale: exactness comes from the transaction that creates
+both slot keys (``execute.assign``). Places that this process is about to take are remembered as
+claims until the copy shows them, so that a hundred starts at once do not race each other.
+"""
+
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import anyio
+
+from pkg.errors import OnairError
+from pkg.model import Kind, ModuleId
+from pkg.schedule import Choice, Policy, pick, refusals
+from roommanager.fleet import Fleet, Module
+
+Seat: TypeAlias = tuple[Kind, ModuleId, int]
+
+
+class NoCapacityError(OnairError):
+    """No module of a kind can take a room. ``refused``: kind → module id → why not."""
+
+    def __init__(self, refused: Mapping[Kind, Mapping[str, str]]) -> None:
+        super().__init__("; ".join(_lack(kind, why) for kind, why in refused.items()))
+        self.refused = refused
+
+
+class BusyError(OnairError):
+    """The last places are being claimed right now; whether one stays free will show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place of one module, with what the transaction must find unchanged."""
+
+    kind: Kind
+    module_id: ModuleId
+    slot: int
+    heartbeat_revision: int
+    mark_revision: int
+    why: str
+
+
+class Allocator:
+    def __init__(self, policy: Policy, rng: random.Random) -> None:
+        self._policy = policy
+        self._rng = rng
+        # place → revision at which the copy will show it; None while the transaction runs
+        self._claims: dict[Seat, int | None] = {}
+        self._settled = anyio.Event()
+
+    def shown(self, revision: int) -> None:
+        """The copy stands at ``revision``: claims committed up to it are in the fleet now."""
+        self._claims = {k: r for k, r in self._claims.items() if r is None or r > revision}
+
+    def choose(self, fleet: Fleet, seen: int) -> dict[Kind, Place]:
+        """One place of each kind; ``seen`` is the revision the fleet stands at.
+
+        Raises NoCapacityError if a kind has none, BusyError if all that is free is claimed.
+        """
+        claimed = {k for k, r in self._claims.items() if r is None or r > seen}
+        choices = {kind: self._pick(fleet, kind, claimed) for kind in Kind}
+        refused = {
+            kind: refusals(module.candidate() for module in fleet.of(kind))
+            for kind, choice in choices.items()
+            if choice is None and self._pick(fleet, kind, set()) is None
+        }
+        if refused:
+            raise NoCapacityError(refused)
+        if None in choices.values():
+            raise BusyError("the last places are being claimed")
+        return {
+            kind: self._place(fleet, kind, choice, claimed)
+            for kind, choice in choices.items()
+            if choice is not None
+        }
+
+    @asynccontextmanager
+    async def claiming(self, places: Mapping[Kind, Place]) -> AsyncGenerator["Claim"]:
+        """Hold the places while the transaction runs; told its revision, until the copy has it."""
+        wanted = [(p.kind, p.module_id, p.slot) for p in places.values()]
+        claim = Claim()
+        self._claims.update(dict.fromkeys(wanted))
+        try:
+            yield claim
+        finally:
+            for key in wanted:
+                if claim.revision is None:
+                    self._claims.pop(key, None)
+                else:
+                    self._claims[key] = claim.revision
+            self._settled.set()
+            self._settled = anyio.Event()
+
+    async def settled(self) -> None:
+        """Wait until some claim of this process has won or lost."""
+        await self._settled.wait()
+
+    def _pick(self, fleet: Fleet, kind: Kind, claimed: set[Seat]) -> Choice | None:
+        modules = fleet.of(kind)
+        candidates = (m.candidate(len(_unseen(m, claimed))) for m in modules)
+        return pick(candidates, self._policy, self._rng)
+
+    def _place(self, fleet: Fleet, kind: Kind, choice: Choice, claimed: set[Seat]) -> Place:
+        module = fleet.get(kind, choice.module_id)
+        if module is None or module.heartbeat is None:  # pragma: no cover - pick refuses these
+            raise NoCapacityError({kind: {choice.module_id: "no heartbeat"}})
+        taken = module.slots.keys() | _unseen(module, claimed)
+        free = [n for n in range(module.heartbeat.capacity) if n not in taken]
+        return Place(
+            kind=kind,
+            module_id=module.module_id,
+            slot=self._rng.choice(free),
+            heartbeat_revision=module.heartbeat_revision,
+            mark_revision=module.mark_revision,
+            why=choice.why,
+        )
+
+
+def _unseen(module: Module, claimed: set[Seat]) -> set[int]:
+    """The module's claimed places that its record does not show as taken yet."""
+    own = (n for (kind, i, n) in claimed if (kind, i) == (module.kind, module.module_id))
+    return {n for n in own if n not in module.slots}
+
+
+class Claim:
+    """Set ``revision`` once the transaction that took the places is committed."""
+
+    revision: int | None = None
+
+
+def _lack(kind: Kind, why: Mapping[str, str]) -> str:
+    """
+    >>> _lack(Kind.MIXER, {"m1": "all 2 places are taken"})
+    'no mixer can take a room: m1: all 2 places are taken'
+    >>> _lack(Kind.JANUS, {})
+    'no janus can take a room: none has ever registered'
+    """
+    each = ", ".join(f"{module}: {reason}" for module, reason in why.items())
+    return f"no {kind.value} can take a room: {each or 'none has ever registered'}"

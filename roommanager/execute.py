@@ -1,0 +1,130 @@
+"""The guarded etcd transactions of the room manager: the only place that writes.
+
+Each compares what the decision rested on and raises ConflictError when that has changed.
+An AmbiguousError passes through: the caller reads back.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pkg import keys
+from pkg.etcd.api import (
+    Compare,
+    CreatedIs,
+    Delete,
+    DeletePrefix,
+    Etcd,
+    ModIs,
+    Op,
+    Put,
+    commit,
+)
+from pkg.model import (
+    Desired,
+    Ended,
+    Epoch,
+    Kind,
+    LiveMeta,
+    Mark,
+    MarkRecord,
+    ModuleId,
+    RoomMeta,
+    Slot,
+)
+from roommanager.allocator import Place
+from roommanager.facts import RoomFacts
+
+ENDED_SECONDS = 60
+
+
+async def create(etcd: Etcd, meta: RoomMeta) -> int:
+    key = keys.room(meta.room_id, "meta")
+    return await commit(etcd, [CreatedIs(key, 0)], [Put(key, meta.encode())])
+
+
+async def assign(etcd: Etcd, facts: RoomFacts, live: LiveMeta, places: Mapping[Kind, Place]) -> int:
+    """Write livemeta and take both slots, if nothing it was decided on has changed.
+
+    The compares on heartbeat and mark mean that nothing lands on a module that died, fell ill
+    or is being drained meanwhile; those on the slots that no place is given twice.
+    """
+    compares: list[Compare] = [
+        ModIs(keys.room(facts.room_id, "meta"), facts.meta_revision),
+        ModIs(keys.room(facts.room_id, "livemeta"), facts.live_revision),
+    ]
+    ops: list[Op] = [Put(keys.room(facts.room_id, "livemeta"), live.encode())]
+    for kind, place in places.items():
+        slot = keys.slot(kind, place.module_id, place.slot)
+        compares += [
+            ModIs(keys.heartbeat(kind, place.module_id), place.heartbeat_revision),
+            ModIs(keys.mark(kind, place.module_id), place.mark_revision),
+            CreatedIs(slot, 0),
+        ]
+        holder = Slot(room_id=facts.room_id, epoch=live.half_epoch(kind))
+        ops.append(Put(slot, holder.encode()))
+    return await commit(etcd, compares, ops)
+
+
+def assignment(facts: RoomFacts, places: Mapping[Kind, Place], *, nonce: str, now: str) -> LiveMeta:
+    """The wish for a room that starts: epoch = the revision the facts were read at."""
+    janus, mixer = places[Kind.JANUS], places[Kind.MIXER]
+    epoch = Epoch(facts.revision)
+    return LiveMeta(
+        room_id=facts.room_id,
+        status=Desired.ONAIR,
+        janus_id=janus.module_id,
+        janus_epoch=epoch,
+        janus_slot=janus.slot,
+        mixer_id=mixer.module_id,
+        mixer_epoch=epoch,
+        mixer_slot=mixer.slot,
+        epoch=epoch,
+        nonce=nonce,
+        started_at=now,
+        placed={kind.value: f"{p.module_id}: {p.why}" for kind, p in places.items()},
+    )
+
+
+async def rewrite(etcd: Etcd, facts: RoomFacts, live: LiveMeta) -> int:
+    """Replace livemeta as it was read."""
+    key = keys.room(facts.room_id, "livemeta")
+    return await commit(etcd, [ModIs(key, facts.live_revision)], [Put(key, live.encode())])
+
+
+async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None) -> int:
+    """The room becomes idle. ``meta`` is written again on purpose: its mod_revision rises, so
+    that an assignment decided before this moment, on an old copy, can no longer land."""
+    if facts.meta is None:
+        return await finish_remove(etcd, facts, ())
+    ops: list[Op] = [
+        Delete(keys.room(facts.room_id, "livemeta")),
+        Put(keys.room(facts.room_id, "meta"), facts.meta.encode()),
+    ]
+    if ended is not None:
+        lease = await etcd.grant(ENDED_SECONDS)
+        ops.append(Put(keys.ended(ended.mixer_id, ended.room_id), ended.encode(), lease))
+    return await commit(etcd, _nothing_left(facts), ops)
+
+
+async def finish_remove(etcd: Etcd, facts: RoomFacts, ended_on: Sequence[ModuleId]) -> int:
+    """Nothing of the room stays; also ends the after-life of an earlier stop (``ended_on``)."""
+    ops: list[Op] = [DeletePrefix(keys.room_prefix(facts.room_id))]
+    ops += [Delete(keys.ended(mixer, facts.room_id)) for mixer in ended_on]
+    return await commit(etcd, _nothing_left(facts), ops)
+
+
+def _nothing_left(facts: RoomFacts) -> list[Compare]:
+    return [
+        ModIs(keys.room(facts.room_id, "meta"), facts.meta_revision),
+        ModIs(keys.room(facts.room_id, "livemeta"), facts.live_revision),
+        CreatedIs(keys.room(facts.room_id, "janus"), 0),
+        CreatedIs(keys.room(facts.room_id, "mixer"), 0),
+    ]
+
+
+async def set_mark(
+    etcd: Etcd, kind: Kind, module_id: ModuleId, mark: Mark, deadline_seconds: float | None
+) -> int:
+    record = MarkRecord(mark=mark, deadline_seconds=deadline_seconds)
+    key = keys.mark(kind, module_id)
+    ready = mark is Mark.READY
+    return await commit(etcd, [], [Delete(key) if ready else Put(key, record.encode())])

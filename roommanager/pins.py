@@ -1,0 +1,56 @@
+"""Listeners' PINs: stored hashed, compared in constant time, tried five times a minute at most.
+
+Hash: scrypt (RFC 7914) with a salt of its own; text form ``scrypt$salt$hash``, both hex.
+
+>>> stored = hash_pin("1234", b"0" * 16)
+>>> matches("1234", stored), matches("1235", stored), matches("", stored)
+(True, False, False)
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict, deque
+
+TRIES = 5
+WINDOW_SECONDS = 60.0
+MAX_CALLERS = 10_000
+_COST = {"n": 2**12, "r": 8, "p": 1}
+
+
+def hash_pin(pin: str, salt: bytes) -> str:
+    digest = hashlib.scrypt(pin.encode(), salt=salt, dklen=32, n=_COST["n"], r=_COST["r"], p=1)
+    return f"scrypt${salt.hex()}${digest.hex()}"
+
+
+def matches(pin: str, stored: str) -> bool:
+    _, salt, _ = stored.split("$")
+    return hmac.compare_digest(hash_pin(pin, bytes.fromhex(salt)), stored)
+
+
+class Tries:
+    """Counts wrong PINs per room and address in this process; memory is bounded.
+
+    >>> tries = Tries()
+    >>> for _ in range(5): tries.note("blue 10.0.0.1", now=0.0)
+    >>> tries.wait_seconds("blue 10.0.0.1", now=1.0), tries.wait_seconds("blue 10.0.0.2", now=1.0)
+    (59.0, 0.0)
+    >>> tries.wait_seconds("blue 10.0.0.1", now=60.0)
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def note(self, caller: str, now: float) -> None:
+        times = self._seen.setdefault(caller, deque(maxlen=TRIES))
+        times.append(now)
+        self._seen.move_to_end(caller)
+        while len(self._seen) > MAX_CALLERS:
+            self._seen.popitem(last=False)
+
+    def wait_seconds(self, caller: str, now: float) -> float:
+        """How long until the caller may try again; 0 if it may now."""
+        times = self._seen.get(caller)
+        if times is None or len(times) < TRIES:
+            return 0.0
+        return max(0.0, times[0] + WINDOW_SECONDS - now)

@@ -1,0 +1,229 @@
+"""What users ask for, made true in etcd: create, start, stop, delete. Called by ``api``.
+
+Every verb may be repeated. A compare that fails is read again and planned again; an answer that
+was lost is read back, never sent again blindly. Nothing is answered before it is committed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import anyio
+import structlog
+
+from pkg import keys
+from pkg.errors import OnairError, TransientError
+from pkg.etcd.api import AmbiguousError, ConflictError, Etcd
+from pkg.model import Desired, Kind, LiveMeta, RoomId, RoomMeta
+from roommanager import execute
+from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
+from roommanager.facts import RoomFacts, from_kvs
+from roommanager.fleet import Fleet
+from roommanager.view import View
+
+log = structlog.get_logger()
+
+STOPPING_SECONDS = 15.0
+SETTLE_SECONDS = 0.5
+LOOK_AGAIN_SECONDS = 0.25
+
+
+class RoomNotFoundError(OnairError):
+    pass
+
+
+class RoomExistsError(OnairError):
+    def __init__(self, facts: RoomFacts) -> None:
+        super().__init__(f"room {facts.room_id} exists already")
+        self.facts = facts
+
+
+class RoomRemovingError(OnairError):
+    pass
+
+
+class StillStoppingError(TransientError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The impure: time as RFC 3339 UTC, and fresh unguessable nonces."""
+
+    now: Callable[[], str]
+    nonce: Callable[[], str]
+
+
+class Wishes:
+    def __init__(self, etcd: Etcd, view: View, allocator: Allocator, sources: Sources) -> None:
+        self._etcd = etcd
+        self._view = view
+        self._allocator = allocator
+        self._sources = sources
+
+    async def read(self, room_id: RoomId) -> RoomFacts:
+        """The room as etcd has it now (linearizable). Raises RoomNotFoundError."""
+        snapshot = await self._etcd.range(keys.room_prefix(room_id))
+        facts = from_kvs(room_id, snapshot.revision, snapshot.kvs, self._view.fleet)
+        if facts.meta is None:
+            raise RoomNotFoundError(f"there is no room {room_id}")
+        return facts
+
+    async def create(
+        self, room_id: RoomId, pin_hash: str | None, metadata: dict[str, Any]
+    ) -> RoomFacts:
+        """Raises RoomExistsError, unless it is this very call that made it."""
+        meta = RoomMeta(
+            room_id=room_id,
+            created_at=self._sources.now(),
+            pin_hash=pin_hash,
+            metadata=metadata,
+            call=self._sources.nonce(),
+        )
+        try:
+            revision = await execute.create(self._etcd, meta)
+        except ConflictError:
+            raise RoomExistsError(await self.read(room_id)) from None
+        except AmbiguousError:
+            return await self._created_after_all(meta)
+        log.info("room.created", room=room_id)
+        return RoomFacts(room_id, revision, meta, revision)
+
+    async def _created_after_all(self, meta: RoomMeta) -> RoomFacts:
+        try:
+            facts = await self.read(meta.room_id)
+        except RoomNotFoundError:
+            raise TransientError("etcd did not say whether the room was created") from None
+        if facts.meta != meta:
+            raise RoomExistsError(facts)
+        return facts
+
+    async def start(self, room_id: RoomId) -> RoomFacts:
+        """Place the room, or find it placed. Waits for an earlier stop to end.
+
+        Raises RoomNotFoundError, RoomRemovingError, StillStoppingError, NoCapacityError.
+        """
+        facts = self._view.room(room_id)
+        if facts.meta is None or facts.live is not None:
+            facts = await self.read(room_id)
+        fresh = False
+        deadline = anyio.current_time() + STOPPING_SECONDS
+        while True:
+            live = facts.live
+            if live is None:
+                placed = await self._assign(facts, fresh=fresh)
+                if placed is not None:
+                    return placed
+                fresh = True
+            elif live.status is Desired.ONAIR:
+                return facts
+            elif live.status is Desired.REMOVING:
+                raise RoomRemovingError(f"room {room_id} is being removed")
+            else:
+                await self._changed(room_id, deadline)
+            facts = await self.read(room_id)
+
+    async def _assign(self, facts: RoomFacts, *, fresh: bool) -> RoomFacts | None:
+        """One attempt; None if something changed meanwhile and it must be planned again."""
+        self._allocator.shown(self._view.revision)
+        try:
+            places = await self._choose(fresh=fresh)
+        except BusyError:
+            with anyio.move_on_after(SETTLE_SECONDS):
+                await self._allocator.settled()
+            return None
+        now, nonce = self._sources.now(), self._sources.nonce()
+        live = execute.assignment(facts, places, nonce=nonce, now=now)
+        async with self._allocator.claiming(places) as claim:
+            claim.revision = await self._commit_assignment(facts, live, places)
+            if claim.revision is None:
+                return None
+        log.info("room.placed", room=facts.room_id, epoch=live.epoch, **live.placed)
+        return replace(facts, live=live, live_revision=claim.revision, janus=None, mixer=None)
+
+    async def _choose(self, *, fresh: bool) -> dict[Kind, Place]:
+        """From the copy; but nobody is refused on old facts."""
+        if not fresh:
+            try:
+                return self._allocator.choose(self._view.fleet, self._view.revision)
+            except NoCapacityError:
+                pass
+        snapshot = await self._etcd.range(keys.MODULES)
+        return self._allocator.choose(Fleet(snapshot.kvs), snapshot.revision)
+
+    async def _commit_assignment(
+        self, facts: RoomFacts, live: LiveMeta, places: dict[Kind, Place]
+    ) -> int | None:
+        try:
+            return await execute.assign(self._etcd, facts, live, places)
+        except ConflictError:
+            return None
+        except AmbiguousError:
+            found = await self.read(facts.room_id)
+            ours = found.live is not None and found.live.nonce == live.nonce
+            return found.live_revision if ours else None
+
+    async def _changed(self, room_id: RoomId, deadline: float) -> None:
+        """Wait for news of a room that is stopping. Raises StillStoppingError."""
+        if anyio.current_time() >= deadline:
+            raise StillStoppingError(f"room {room_id} has not ended its last time on air yet")
+        with anyio.move_on_after(LOOK_AGAIN_SECONDS):
+            await self._view.changed(room_id)
+
+    async def stop(self, room_id: RoomId) -> RoomFacts:
+        """Raises RoomNotFoundError, RoomRemovingError."""
+        while True:
+            facts = await self.read(room_id)
+            if facts.live is None or facts.live.status is Desired.STOPPING:
+                return facts
+            if facts.live.status is Desired.REMOVING:
+                raise RoomRemovingError(f"room {room_id} is being removed")
+            ended = await self._end(facts, Desired.STOPPING)
+            if ended is not None:
+                log.info("room.stopping", room=room_id)
+                return ended
+
+    async def delete(self, room_id: RoomId) -> RoomFacts:
+        """An idle room is gone at once, another once its modules have ended their part.
+
+        Raises RoomNotFoundError.
+        """
+        while True:
+            facts = await self.read(room_id)
+            if facts.live is None:
+                removed = await self._remove_idle(facts)
+            elif facts.live.status is Desired.REMOVING:
+                return facts
+            else:
+                removed = await self._end(facts, Desired.REMOVING)
+            if removed is not None:
+                log.info("room.removing", room=room_id)
+                return removed
+
+    async def _end(self, facts: RoomFacts, desired: Desired) -> RoomFacts | None:
+        """Write the wish to end; None if the room changed meanwhile."""
+        if facts.live is None:
+            return None
+        live = facts.live.model_copy(update={"status": desired})
+        try:
+            revision = await execute.rewrite(self._etcd, facts, live)
+        except (ConflictError, AmbiguousError):
+            return None  # read again: a wish that landed is found there
+        return replace(facts, live=live, live_revision=revision)
+
+    async def _remove_idle(self, facts: RoomFacts) -> RoomFacts | None:
+        ended = self._view.ended(facts.room_id)
+        try:
+            await execute.finish_remove(self._etcd, facts, [ended.mixer_id] if ended else [])
+        except ConflictError:
+            return None
+        except AmbiguousError:
+            return await self._removed_after_all(facts)
+        return facts
+
+    async def _removed_after_all(self, facts: RoomFacts) -> RoomFacts | None:
+        try:
+            await self.read(facts.room_id)
+        except RoomNotFoundError:
+            return facts
+        return None
