@@ -8,7 +8,7 @@ watches its own rooms only. Shape after client-go's ``tools/cache`` and etcd's `
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,21 +37,10 @@ class UndecodableError(TerminalError):
 class _Range:
     prefix: str
     items: dict[str, KV] = field(default_factory=dict)
-    folders: dict[str, dict[str, KV]] = field(default_factory=dict)
     revision: int = 0
     listed: bool = False
+    waiters: list[tuple[int, anyio.Event]] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-
-    def set(self, key: str, kv: KV | None) -> None:
-        folder, _, name = key.rpartition("/")
-        if kv is not None:
-            self.items[key] = kv
-            self.folders.setdefault(folder, {})[name] = kv
-        elif self.items.pop(key, None) is not None:
-            names = self.folders[folder]
-            del names[name]
-            if not names:
-                del self.folders[folder]
 
 
 class Informer:
@@ -62,17 +51,14 @@ class Informer:
         self._listeners: list[Callable[[str], None]] = []
         self._decoded: dict[str, tuple[int, Record]] = {}
         self._tasks: TaskGroup | None = None
-        self._waiters: list[tuple[int, anyio.Event]] = []
         self.synced = anyio.Event()
         self.broken_since: float | None = None
 
     # -- reading the copy ------------------------------------------------------------------
 
     def get(self, key: str) -> KV | None:
-        for found in self._ranges.values():
-            if key.startswith(found.prefix):
-                return found.items.get(key)
-        return None
+        found = self._range(key)
+        return found.items.get(key) if found else None
 
     def record(self, key: str, kind: type[R]) -> R | None:
         """The decoded value; None if the key is absent. Raises UndecodableError."""
@@ -91,13 +77,6 @@ class Informer:
         kv = self.get(key)
         return kv.mod_revision if kv else 0
 
-    def folder(self, path: str) -> Mapping[str, KV]:
-        """What lies directly under ``path`` (no slash at its end), by name."""
-        for found in self._ranges.values():
-            if (path + "/").startswith(found.prefix):
-                return found.folders.get(path, {})
-        return {}
-
     def keys(self, prefix: str) -> Iterator[str]:
         """Every key of the copy under ``prefix``. Walks the whole range."""
         for found in self._ranges.values():
@@ -108,6 +87,16 @@ class Informer:
         """The revision the range's copy stands at."""
         return self._ranges[prefix].revision
 
+    def _range(self, key: str) -> _Range | None:
+        """Ranges are folders (they end with a slash) or single keys, and never overlap."""
+        at = key.find("/", 1)
+        while at >= 0:
+            found = self._ranges.get(key[: at + 1])
+            if found is not None:
+                return found
+            at = key.find("/", at + 1)
+        return self._ranges.get(key) or self._ranges.get("/")
+
     def is_listed(self, prefix: str) -> bool:
         found = self._ranges.get(prefix)
         return found is not None and found.listed
@@ -117,12 +106,13 @@ class Informer:
     def on_change(self, listener: Callable[[str], None]) -> None:
         self._listeners.append(listener)
 
-    async def reached(self, revision: int) -> None:
-        """Wait until some range's copy holds ``revision`` (of a write under that range)."""
-        if any(found.revision >= revision for found in self._ranges.values()):
+    async def reached(self, key: str, revision: int) -> None:
+        """Wait until the copy of the range that holds ``key`` stands at ``revision`` or later."""
+        found = self._range(key)
+        if found is None or found.revision >= revision:
             return
         event = anyio.Event()
-        self._waiters.append((revision, event))
+        found.waiters.append((revision, event))
         await event.wait()
 
     # -- ranges ----------------------------------------------------------------------------
@@ -184,9 +174,7 @@ class Informer:
                 f"etcd went back from revision {found.revision} to {snapshot.revision}: "
                 "restored or foreign; nothing is believed absent until it has caught up"
             )
-        before, found.items, found.folders = found.items, {}, {}
-        for kv in snapshot.kvs:
-            found.set(kv.key, kv)
+        before, found.items = found.items, {kv.key: kv for kv in snapshot.kvs}
         for key in before.keys() - found.items.keys():
             self._decoded.pop(key, None)
         first, found.listed = not found.listed, True
@@ -202,17 +190,19 @@ class Informer:
 
     def _apply(self, found: _Range, batch: Batch) -> None:
         for key, kv in batch.changes:
-            found.set(key, kv)
             if kv is None:
+                found.items.pop(key, None)
                 self._decoded.pop(key, None)
+            else:
+                found.items[key] = kv
         self._advance(found, batch.revision)
         for key, _ in batch.changes:
             self._notify(key)
 
     def _advance(self, found: _Range, revision: int) -> None:
         found.revision = max(found.revision, revision)
-        for waiting in [w for w in self._waiters if w[0] <= found.revision]:
-            self._waiters.remove(waiting)
+        for waiting in [w for w in found.waiters if w[0] <= found.revision]:
+            found.waiters.remove(waiting)
             waiting[1].set()
 
     def _notify(self, key: str) -> None:

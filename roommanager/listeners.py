@@ -1,0 +1,145 @@
+"""The open routes: playlist, segments and key for listeners, and the way past a PIN."""
+
+from typing import Annotated
+
+import anyio
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+
+from pkg.errors import OnairError
+from pkg.model import Desired, RoomId
+from pkg.secrets import hls_key
+from pkg.tokens import Role, TokenError
+from roommanager import playlist, schemas
+from roommanager.context import Context
+from roommanager.facts import RoomFacts
+from roommanager.hls import NotOnAirError, NotYetError, is_nonce
+from roommanager.issuing import issue
+from roommanager.pins import matches
+from roommanager.problems import Answer, ProblemError
+from roommanager.requests import Ctx, RoomIdPath, body, body_schema, same_text
+from roommanager.wishes import RoomNotFoundError
+
+log = structlog.get_logger()
+routes = APIRouter()
+
+LISTEN_TOKEN_SECONDS = 12 * 3600
+PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+PRIVATE = "private, no-store"
+OPEN_PLAYLIST = "public, max-age=1"
+IMMUTABLE = "public, max-age=3600, immutable"
+ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+
+
+@routes.post(
+    "/api/rooms/{roomId}/listen", status_code=201, openapi_extra=body_schema(schemas.Listen)
+)
+async def listen(
+    request: Request,
+    ctx: Ctx,
+    room_id: RoomIdPath,
+    wish: Annotated[schemas.Listen, Depends(body(schemas.Listen))],
+) -> schemas.ListenToken:
+    """Open. Trade a room's PIN for a token that its playlist takes."""
+    facts = await ctx.wishes.read(room_id)
+    if facts.meta is not None and facts.meta.pin_hash is not None:
+        address = request.client.host if request.client else "unknown"
+        await _check_pin(ctx, f"{room_id} {address}", wish.pin, facts.meta.pin_hash)
+    token = issue(ctx, room_id, "listener", Role.LISTENER, LISTEN_TOKEN_SECONDS)
+    return schemas.ListenToken(
+        token=token.token,
+        expires_at=token.expires_at,
+        hls_url=schemas.hls_url(ctx.public_url, room_id),
+    )
+
+
+async def _check_pin(ctx: Context, caller: str, given: str | None, stored: str) -> None:
+    wait = ctx.tries.wait_seconds(caller, anyio.current_time())
+    if wait > 0:
+        detail = f"too many wrong PINs; try again in {wait:.0f} s"
+        headers = {"Retry-After": str(int(wait) + 1)}
+        raise ProblemError(Answer(429, "too-many-tries", detail, headers=headers))
+    if given is None or not matches(given, stored):
+        ctx.tries.note(caller, anyio.current_time())
+        raise ProblemError(Answer(403, "wrong-pin", "pin: this is not the room's PIN"))
+
+
+def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
+    """The token to put on links, for rooms with a PIN; None for open ones. Raises 401."""
+    if facts.meta is None:
+        raise RoomNotFoundError(f"there is no room {facts.room_id}")
+    if facts.meta.pin_hash is None:
+        return None
+    try:
+        ctx.tokens.verify(token or "", facts.room_id)
+    except TokenError as error:
+        log.info("listener.refused", room=facts.room_id, reason=str(error))
+        detail = "this room has a PIN: POST /api/rooms/{roomId}/listen gives the token for ?token="
+        raise ProblemError(Answer(401, "token-needed", detail)) from None
+    return token
+
+
+@routes.api_route("/hls/{roomId}/live.m3u8", methods=["GET", "HEAD"])
+async def live_playlist(ctx: Ctx, room_id: RoomIdPath, token: str | None = None) -> Response:
+    """Open. The room's playlist; the same address for the room's whole life."""
+    facts = ctx.view.room(room_id)
+    if facts.meta is None:
+        facts = await ctx.wishes.read(room_id)
+    mine = _may_hear(ctx, facts, token)
+    try:
+        text, source = await ctx.hls.playlist(room_id)
+    except OnairError as error:
+        raise _absent(error) from None
+    links = playlist.Links(playlist.key_link(room_id, source.nonce), mine)
+    headers = {"Cache-Control": PRIVATE if mine else OPEN_PLAYLIST, **ANY_ORIGIN}
+    composed = playlist.compose(text, links, ended=source.ended)
+    return Response(composed, media_type=PLAYLIST_TYPE, headers=headers)
+
+
+@routes.api_route("/hls/{roomId}/{segment}", methods=["GET", "HEAD"])
+async def segment(
+    ctx: Ctx, room_id: RoomIdPath, segment: str, token: str | None = None
+) -> Response:
+    """Open. One encrypted segment."""
+    mine = _may_hear(ctx, ctx.view.room(room_id), token)
+    if playlist.epoch_of(segment) is None:
+        raise _absent(NotOnAirError("no such segment"))
+    try:
+        found = await ctx.hls.segment(room_id, segment)
+    except OnairError as error:
+        raise _absent(error) from None
+    headers = {"Cache-Control": PRIVATE if mine else IMMUTABLE, **ANY_ORIGIN}
+    return Response(found, media_type="video/mp2t", headers=headers)
+
+
+def _absent(error: OnairError) -> OnairError:
+    """503 while something is on its way, 404 when there is nothing; others as they are."""
+    if isinstance(error, NotYetError):
+        headers = {"Retry-After": "1", "Cache-Control": "no-store", **ANY_ORIGIN}
+        return ProblemError(Answer(503, "not-yet-onair", str(error), headers=headers))
+    if isinstance(error, NotOnAirError):
+        headers = {"Cache-Control": "no-store", **ANY_ORIGIN}
+        return ProblemError(Answer(404, "not-on-air", str(error), headers=headers))
+    return error
+
+
+@routes.api_route("/api/rooms/{roomId}/key", methods=["GET", "HEAD"])
+async def key(ctx: Ctx, room_id: RoomIdPath, nonce: str = "", token: str | None = None) -> Response:
+    """Open. The AES-128 key of the room's present time on air, 16 bytes; never cached."""
+    facts = ctx.view.room(room_id)
+    if facts.meta is None:
+        facts = await ctx.wishes.read(room_id)
+    _may_hear(ctx, facts, token)
+    current = _nonce(ctx, facts)
+    if current is None or not is_nonce(nonce) or not same_text(nonce, current):
+        raise _absent(NotOnAirError("no key goes with this nonce"))
+    found = hls_key(ctx.master.get_secret_value(), room_id, current)
+    headers = {"Cache-Control": PRIVATE, **ANY_ORIGIN}
+    return Response(found, media_type="application/octet-stream", headers=headers)
+
+
+def _nonce(ctx: Context, facts: RoomFacts) -> str | None:
+    if facts.live is not None:
+        return None if facts.live.status is Desired.REMOVING else facts.live.nonce
+    ended = ctx.view.ended(RoomId(facts.room_id))
+    return ended.nonce if ended else None

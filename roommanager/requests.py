@@ -1,0 +1,112 @@
+"""What routes depend on: the caller's key, the room's id, a body that is strict JSON."""
+
+import hmac
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ValidationError
+
+from pkg import keys, strictjson
+from pkg.model import Kind, ModuleId, RoomId
+from roommanager.context import Context
+from roommanager.problems import Answer, ProblemError
+
+B = TypeVar("B", bound=BaseModel)
+
+_bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
+
+
+def context(request: Request) -> Context:
+    found: Context = request.app.state.context
+    return found
+
+
+Ctx = Annotated[Context, Depends(context)]
+
+
+def with_api_key(
+    ctx: Ctx, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """Before anything else is looked at: a stranger learns nothing from validation errors."""
+    if given is None or not ctx.is_api_key(given.credentials):
+        detail = "send the header «Authorization: Bearer <api key>»"
+        raise ProblemError(
+            Answer(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+        )
+
+
+def room_id(room: Annotated[str, Path(alias="roomId")]) -> RoomId:
+    if not keys.is_room_id(room):
+        raise invalid("roomId", "use 1 to 64 of A-Z a-z 0-9 _ -, the first one a letter or digit")
+    return RoomId(room)
+
+
+def module_id(module: Annotated[str, Path(alias="moduleId")]) -> ModuleId:
+    if not keys.is_module_id(module):
+        raise invalid("moduleId", "this is no module's id; see GET /api/modules")
+    return ModuleId(module)
+
+
+def module_kind(kind: str) -> Kind:
+    if kind not in set(Kind):
+        raise invalid("kind", "kinds are janus and mixer")
+    return Kind(kind)
+
+
+RoomIdPath = Annotated[RoomId, Depends(room_id)]
+ModuleIdPath = Annotated[ModuleId, Depends(module_id)]
+KindPath = Annotated[Kind, Depends(module_kind)]
+
+
+def body(model: type[B]) -> Callable[[Request], Coroutine[Any, Any, B]]:
+    """A dependency that reads the body as strict JSON into ``model``; an absent one is ``{}``."""
+
+    async def read(request: Request) -> B:
+        raw = await request.body()
+        if not raw:
+            return _validate(model, {})
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in {"application/json", ""}:
+            detail = "send the body as «Content-Type: application/json»"
+            raise ProblemError(Answer(415, "unsupported-media-type", detail))
+        return _validate(model, strictjson.loads(raw))
+
+    return read
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """For OpenAPI: the body that ``body(model)`` reads by itself."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": False, "content": content}}
+
+
+def _validate(model: type[B], value: object) -> B:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ProblemError(problem_of(error)) from None
+
+
+def problem_of(error: ValidationError) -> Answer:
+    """422 that names each field and what is wrong with it; the value itself is not repeated."""
+    found = [
+        {
+            "field": ".".join(str(part) for part in e["loc"]) or "body",
+            "message": e["msg"].removeprefix("Value error, "),
+        }
+        for e in error.errors(include_input=False, include_url=False)[:20]
+    ]
+    detail = "; ".join(f"{f['field']}: {f['message']}" for f in found)
+    return Answer(422, "invalid-request", detail, {"errors": found})
+
+
+def invalid(field: str, message: str) -> ProblemError:
+    errors = [{"field": field, "message": message}]
+    return ProblemError(Answer(422, "invalid-request", f"{field}: {message}", {"errors": errors}))
+
+
+def same_text(given: str, wanted: str) -> bool:
+    """Constant-time comparison of two texts."""
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -1,0 +1,220 @@
+"""What REST takes and gives (contract.md §2). Bodies forbid unknown fields; camelCase outside."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from pkg import keys
+from pkg.model import JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
+from pkg.tokens import MAX_TTL_SECONDS, Role
+from roommanager.facts import RoomFacts
+from roommanager.fleet import Fleet, Module
+from roommanager.status import RoomStatus, derive
+
+METADATA_BYTES = 16 * 1024
+
+
+def _room_id(text: str) -> str:
+    if not keys.is_room_id(text):
+        raise ValueError("use 1 to 64 of A-Z a-z 0-9 _ -, the first one a letter or digit")
+    return text
+
+
+RoomIdText = Annotated[str, AfterValidator(_room_id)]
+
+
+class Body(BaseModel):
+    """A request's body. Types are strict: "1" is no number, 1 is no text."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, populate_by_name=False
+    )
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class CreateRoom(Body):
+    room_id: RoomIdText | None = Field(None, description="made up if absent: ro_ and a ULID")
+    pin: str | None = Field(
+        None, pattern=r"^[\x21-\x7e]{4,64}$", description="what listeners must know; not stored"
+    )
+    metadata: dict[str, Any] = Field(default_factory=dict, description="yours; given back as it is")
+
+
+class Listen(Body):
+    pin: str | None = Field(None, max_length=64)
+
+
+class IssueToken(Body):
+    user_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}$")
+    role: Literal["host", "listener"]
+    ttl_seconds: int = Field(3600, ge=1, le=MAX_TTL_SECONDS)
+
+    @property
+    def as_role(self) -> Role:
+        return Role(self.role)
+
+
+class SetMark(Body):
+    mark: Literal["ready", "draining", "disabled"]
+    deadline_seconds: float | None = Field(None, ge=0, le=7 * 24 * 3600, strict=False)
+
+    @property
+    def as_mark(self) -> Mark:
+        return Mark(self.mark)
+
+
+class JanusHalf(Answer):
+    module_id: ModuleId
+    room_id: int | None = Field(None, description="number of the AudioBridge room, six digits")
+    status: JanusStatus | None = None
+
+
+class MixerHalf(Answer):
+    module_id: ModuleId
+    host: str | None = None
+    port: int | None = None
+    status: MixerStatus | None = None
+
+
+class Room(Answer):
+    room_id: RoomId
+    status: RoomStatus
+    hls_url: str
+    created_at: str
+    started_at: str | None = None
+    on_air_at: str | None = None
+    epoch: int
+    janus: JanusHalf | None = None
+    mixer: MixerHalf | None = None
+    has_pin: bool
+    metadata: dict[str, Any]
+
+
+class RoomPage(Answer):
+    rooms: list[Room]
+    next_cursor: str | None = None
+
+
+class Explanation(Answer):
+    """Desired beside observed state, and why the room is (not) on air."""
+
+    room_id: RoomId
+    status: RoomStatus
+    reason: str
+    placed: dict[str, str] = Field(description="kind → which module, and why that one")
+    desired: dict[str, Any] | None
+    observed: dict[str, Any]
+    modules: dict[str, "ModuleView | None"]
+
+
+class ModuleView(Answer):
+    kind: Kind
+    module_id: ModuleId
+    health: Literal["healthy", "unhealthy", "gone"]
+    reason: str | None = None
+    mark: Mark
+    capacity: int
+    used: int
+    host: str | None = None
+    started_at: str | None = None
+    version: str | None = None
+    endpoints: dict[str, Any] = Field(default_factory=dict)
+
+
+class Modules(Answer):
+    modules: list[ModuleView]
+
+
+class Token(Answer):
+    token: str
+    expires_at: str
+
+
+class ListenToken(Token):
+    hls_url: str
+
+
+def room(facts: RoomFacts, public_url: str) -> Room:
+    """A room that exists, as REST shows it. What belongs to an older epoch is not shown."""
+    meta, live = facts.meta, facts.live
+    if meta is None:
+        raise ValueError("a room without meta does not exist")
+    janus = facts.janus if live and facts.janus and facts.janus.epoch == live.janus_epoch else None
+    mixer = facts.mixer if live and facts.mixer and facts.mixer.epoch == live.mixer_epoch else None
+    return Room(
+        room_id=facts.room_id,
+        status=derive(facts),
+        hls_url=hls_url(public_url, facts.room_id),
+        created_at=meta.created_at,
+        started_at=live.started_at if live else None,
+        on_air_at=live.on_air_at if live else None,
+        epoch=live.epoch if live else 0,
+        janus=JanusHalf(
+            module_id=live.janus_id,
+            room_id=janus.janus_room_id if janus else None,
+            status=janus.status if janus else None,
+        )
+        if live
+        else None,
+        mixer=MixerHalf(
+            module_id=live.mixer_id,
+            host=mixer.ip if mixer else None,
+            port=mixer.port if mixer else None,
+            status=mixer.status if mixer else None,
+        )
+        if live
+        else None,
+        has_pin=meta.pin_hash is not None,
+        metadata=meta.metadata,
+    )
+
+
+def hls_url(public_url: str, room_id: RoomId) -> str:
+    return f"{public_url}/hls/{room_id}/live.m3u8"
+
+
+def module(found: Module) -> ModuleView:
+    beat = found.heartbeat
+    return ModuleView(
+        kind=found.kind,
+        module_id=found.module_id,
+        health="gone" if beat is None else "healthy" if beat.healthy else "unhealthy",
+        reason=found.unhealthy,
+        mark=found.mark,
+        capacity=beat.capacity if beat else 0,
+        used=len(found.slots),
+        host=beat.host if beat else None,
+        started_at=beat.started_at if beat else None,
+        version=beat.version if beat else None,
+        endpoints=beat.endpoints.model_dump(exclude_none=True) if beat else {},
+    )
+
+
+def explanation(facts: RoomFacts, fleet: Fleet, why: str) -> Explanation:
+    live = facts.live
+
+    def view(kind: Kind) -> ModuleView | None:
+        found = fleet.get(kind, live.module(kind)) if live else None
+        return module(found) if found else None
+
+    observed = {"janus": facts.janus, "mixer": facts.mixer}
+    return Explanation(
+        room_id=facts.room_id,
+        status=derive(facts),
+        reason=why,
+        placed=live.placed if live else {},
+        # The nonce is needed for the key's address only; an explanation can do without.
+        desired=live.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"nonce"})
+        if live
+        else None,
+        observed={
+            name: state.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, state in observed.items()
+            if state is not None
+        },
+        modules={kind.value: view(kind) for kind in Kind} if live else {},
+    )
