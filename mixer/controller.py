@@ -1,0 +1,231 @@
+"""Reconcile one room's FFmpeg: look, decide, act, until nothing is left to do.
+
+On start the actual state is listed first (processes by marker, folders), then compared with
+etcd: start-up, resync and repair are the same code path as a normal change. Nothing is decided
+about a room before both are known.
+"""
+
+import random
+from dataclasses import dataclass, replace
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from mixer.api import Folders, Processes, Running
+from mixer.execute import Tools, execute
+from mixer.health import Health, Pulse, judge, next_look_seconds, pulse
+from mixer.inventory import Inventory
+from mixer.plan import Facts, Self, plan
+from mixer.ports import Ports
+from mixer.restarts import Restarts
+from pkg import controller, keys
+from pkg.assignments import Assigned, Assignments
+from pkg.etcd.api import Etcd
+from pkg.informer import UndecodableError
+from pkg.model import Ended, Epoch, Kind, MixerState, MixerStatus, RoomId
+from pkg.workqueue import WorkQueue
+
+log = structlog.get_logger()
+
+WORKERS = 8
+ROUNDS = 8
+# Two ranges are watched by two streams: that a room is over may be seen a moment before that its
+# last playlist is to be kept. Nothing is taken for unwanted sooner.
+FADE_SECONDS = 3.0
+LOST_SECONDS = 20.0  # a process: seen in two sweeps
+AGAIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This mixer: what it says of itself, and what it needs to act."""
+
+    me: Self
+    segment_seconds: float
+    master: bytes
+
+
+class MixerController:
+    def __init__(
+        self,
+        etcd: Etcd,
+        node: Node,
+        processes: Processes,
+        folders: Folders,
+        ports: Ports,
+        rng: random.Random,
+    ) -> None:
+        self._node = node
+        self._processes = processes
+        self._folders = folders
+        self.queue: WorkQueue[str] = WorkQueue(rng)
+        mixer_id = node.me.mixer_id
+        self._ended = keys.ended_prefix(mixer_id)
+        self.assignments = Assignments(
+            etcd, Kind.MIXER, mixer_id, self.queue, rng, extra=(self._ended,)
+        )
+        self.assignments.informer.on_change(self._notice_ended)
+        self.inventory = Inventory()
+        self._restarts: Restarts[tuple[RoomId, Epoch]] = Restarts(rng)
+        self._unwanted_since: dict[RoomId, float] = {}
+        self._exits: TaskGroup | None = None
+        self._tools = Tools(
+            assignments=self.assignments,
+            processes=processes,
+            folders=folders,
+            inventory=self.inventory,
+            ports=ports,
+            restarts=self._restarts,
+            master=node.master,
+            watch=self._watch_exit,
+            promised=self._promised,
+        )
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            self._exits = tasks
+            await self.assignments.informer.synced.wait()
+            log.info("rebuild.started")
+            await self.sweep()
+            log.info("rebuild.ended", rooms=len(self.inventory.rooms()))
+            await controller.run(self.queue, self.reconcile, workers=WORKERS)
+
+    async def sweep(self) -> None:
+        """List what is really here; have every room that it or etcd knows looked at."""
+        for running in await self._processes.list_running():
+            if self.inventory.add(running, anyio.current_time()):
+                log.info("mix.adopted", room=running.room_id, epoch=running.epoch, pid=running.pid)
+                self._watch_exit(running)
+        self.inventory.listed_folders(await self._folders.list_folders())
+        strangers = self.inventory.rooms() - self.assignments.rooms()
+        for room_id in strangers:
+            self.assignments.follow(room_id)
+        for room_id in strangers | self.assignments.rooms():
+            self.queue.add(room_id)
+
+    async def reconcile(self, key: str) -> float | None:
+        room_id = RoomId(key)
+        for _ in range(ROUNDS):
+            assigned = self.assignments.get(room_id)
+            if assigned is None:
+                return None  # the first list of its range puts it into the queue
+            facts = self._facts(assigned)
+            actions = plan(facts, self._node.me)
+            if not actions:
+                return self._next_look(facts)
+            for action in actions:
+                await execute(self._tools, assigned, action)
+        return AGAIN_SECONDS
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def _facts(self, assigned: Assigned) -> Facts:
+        room_id, now = assigned.room_id, anyio.current_time()
+        running = self.inventory.running(room_id)
+        informer = self.assignments.informer
+        ended = informer.record(keys.ended(self._node.me.mixer_id, room_id), Ended)
+        facts = Facts(
+            assigned=assigned,
+            running=running,
+            folders=self.inventory.folders(room_id),
+            ended=frozenset({ended.epoch} if ended else ()),
+            observed=informer.record(keys.room(room_id, "mixer"), MixerState),
+            health=self._health(assigned, running),
+            may_spawn=self._restart_wait(assigned) == 0.0,
+            lost=False,
+        )
+        return replace(facts, lost=self._is_lost(facts, now))
+
+    def _health(self, assigned: Assigned, running: tuple[Running, ...]) -> Health | None:
+        current = next((r for r in running if r.epoch == assigned.wanted), None)
+        if current is not None:
+            return self._examine(current)
+        if assigned.wanted is None:
+            return None
+        why = self._restarts.why((assigned.room_id, assigned.wanted))
+        return Health(MixerStatus.FAILING, why) if why else None
+
+    def _examine(self, running: Running) -> Health | None:
+        entry = self.inventory.entry(running)
+        if entry is None:
+            return None
+        look, now = self._processes.look(running), anyio.current_time()
+        entry.pulse = pulse(entry.pulse, look, now)
+        return judge(look, entry.pulse, now, self._node.segment_seconds)
+
+    def _restart_wait(self, assigned: Assigned) -> float:
+        if assigned.wanted is None:
+            return 0.0
+        return self._restarts.wait((assigned.room_id, assigned.wanted), anyio.current_time())
+
+    def _is_lost(self, facts: Facts, now: float) -> bool:
+        """Has what is here been unwanted for long enough, by an etcd that can be asked?"""
+        room_id = facts.assigned.room_id
+        strangers = unwanted(facts)
+        if not strangers or self.assignments.informer.broken_since is not None:
+            self._unwanted_since.pop(room_id, None)
+            return False
+        since = self._unwanted_since.setdefault(room_id, now)
+        patience = LOST_SECONDS if facts.running else FADE_SECONDS
+        return now - since >= patience
+
+    def _next_look(self, facts: Facts) -> float | None:
+        assigned, now = facts.assigned, anyio.current_time()
+        current = next((r for r in facts.running if r.epoch == assigned.wanted), None)
+        entry = self.inventory.entry(current) if current else None
+        if entry is not None and entry.pulse is not None and facts.health is not None:
+            return next_look_seconds(facts.health, entry.pulse, now, self._node.segment_seconds)
+        if assigned.wanted is not None:
+            return max(AGAIN_SECONDS, self._restart_wait(assigned))
+        if unwanted(facts):
+            return FADE_SECONDS
+        if not assigned.held and not facts.running and not facts.folders:
+            self.assignments.unfollow(assigned.room_id)
+        return None
+
+    # -- being told ------------------------------------------------------------------------
+
+    def _notice_ended(self, key: str) -> None:
+        if key.startswith(self._ended) and key != self._ended:
+            room_id = RoomId(key.removeprefix(self._ended))
+            if self.inventory.folders(room_id):
+                self.assignments.follow(room_id)
+            self.queue.add(room_id)
+
+    def _watch_exit(self, running: Running) -> None:
+        if self._exits is not None:
+            self._exits.start_soon(self._exited, running)
+
+    async def _exited(self, running: Running) -> None:
+        """An exit that nobody asked for is a failure, whatever its code."""
+        await self._processes.exited(running)
+        since = self.inventory.remove(running)
+        if since is None:
+            return
+        now = anyio.current_time()
+        health = judge(self._processes.look(running), Pulse(None, now), now, 1.0)
+        reason = health.reason or "FFmpeg ended"
+        self._restarts.note((running.room_id, running.epoch), reason, now - since, now)
+        log.warning("mix.exited", room=running.room_id, epoch=running.epoch, reason=reason)
+        self.queue.add(running.room_id)
+
+    def _promised(self) -> set[int]:
+        """Ports that Janus was told of, whether or not an FFmpeg is up on them now."""
+        informer = self.assignments.informer
+        ports = set()
+        for room_id in self.assignments.rooms():
+            try:
+                state = informer.record(keys.room(room_id, "mixer"), MixerState)
+            except UndecodableError:
+                continue
+            if state is not None and state.mixer_id == self._node.me.mixer_id:
+                ports.add(state.port)
+        return ports
+
+
+def unwanted(facts: Facts) -> bool:
+    """Is anything here that no slot, wish or after-life speaks for?"""
+    spoken_for = facts.ended | {facts.assigned.wanted, facts.assigned.keep}
+    here = facts.folders | {running.epoch for running in facts.running}
+    return any(e not in spoken_for and not facts.assigned.holds(e) for e in here)

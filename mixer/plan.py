@@ -1,0 +1,156 @@
+"""Decide what to do about one room's FFmpeg. Pure: same facts, same answer.
+
+One process for the wanted epoch, none for any other; what it publishes is reported; a place is
+given back once nothing of its epoch runs any more. Folders outlive their process only while the
+room is stopping or its last playlist is still offered (``ended``).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mixer.api import Running
+from mixer.health import Health
+from pkg.assignments import Assigned
+from pkg.model import Desired, Endpoints, Epoch, MixerState, MixerStatus, ModuleId
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """What a report says of this mixer besides the room's own state."""
+
+    mixer_id: ModuleId
+    ip: str
+    endpoints: Endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known about one room here, at one moment.
+
+    ``health`` is of the wanted epoch's process; while there is none, of why there is none.
+    ``may_spawn``: its backoff is over. ``ended``: epochs whose last playlist is offered still.
+    ``lost``: nobody wanted what is here, for long enough to believe it.
+    """
+
+    assigned: Assigned
+    running: tuple[Running, ...]
+    folders: frozenset[Epoch]
+    ended: frozenset[Epoch]
+    observed: MixerState | None
+    health: Health | None
+    may_spawn: bool
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopMix:
+    running: Running
+    failed: str | None = None  # why it is to be replaced; None: it is not wanted any more
+
+
+@dataclass(frozen=True, slots=True)
+class StartMix:
+    epoch: Epoch
+    port: int | None  # the one it had before it ended, to which Janus still sends
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetKey:
+    """Delete the epoch's secrets and logs, keep what listeners may still fetch."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFolder:
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    state: MixerState
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    epochs: frozenset[Epoch]
+
+
+Action: TypeAlias = StopMix | StartMix | ForgetKey | RemoveFolder | Report | Withdraw
+
+
+def plan(facts: Facts, me: Self) -> list[Action]:
+    """What to do now; the caller looks again afterwards. Ending comes before beginning."""
+    ending = _stops(facts)
+    if ending:
+        return list(ending)
+    return [*_clean(facts), *_withdraw(facts), *_start(facts), *_report(facts, me)]
+
+
+def _stops(facts: Facts) -> list[StopMix]:
+    wanted, held = facts.assigned.wanted, facts.assigned.holds
+    unwanted = [r for r in facts.running if r.epoch != wanted and (held(r.epoch) or facts.lost)]
+    stops = [StopMix(running) for running in unwanted]
+    current = _current(facts)
+    if current is not None and facts.health and facts.health.status is MixerStatus.FAILING:
+        stops.append(StopMix(current, failed=facts.health.reason or "not healthy"))
+    twins = [r for r in facts.running if r.epoch == wanted and r is not current]
+    return stops + [StopMix(twin) for twin in twins]
+
+
+def _current(facts: Facts) -> Running | None:
+    """The wanted epoch's process; of several (they cannot share a port), the reported one."""
+    found = [r for r in facts.running if r.epoch == facts.assigned.wanted]
+    port = facts.observed.port if facts.observed else None
+    return min(found, key=lambda r: (r.port != port, r.started, r.pid), default=None)
+
+
+def _clean(facts: Facts) -> list[Action]:
+    alive = {r.epoch for r in facts.running} | {facts.assigned.wanted}
+    kept = facts.ended | {facts.assigned.keep}
+    over = sorted(epoch for epoch in facts.folders if epoch not in alive)
+    unwanted = [e for e in over if e not in kept and (_told_to_end(facts, e) or facts.lost)]
+    ending = [e for e in over if e in kept and facts.assigned.holds(e)]
+    return [*(ForgetKey(e) for e in ending), *(RemoveFolder(e) for e in unwanted)]
+
+
+def _told_to_end(facts: Facts, epoch: Epoch) -> bool:
+    """The room is being removed, or has a newer epoch: not merely "no word of it" yet."""
+    live = facts.assigned.live
+    if live is None or not facts.assigned.holds(epoch):
+        return False
+    return live.status is Desired.REMOVING or live.mixer_epoch != epoch
+
+
+def _withdraw(facts: Facts) -> list[Action]:
+    alive = {r.epoch for r in facts.running} | {facts.assigned.wanted}
+    done = frozenset(h.epoch for h in facts.assigned.held if h.epoch not in alive)
+    return [Withdraw(done)] if done else []
+
+
+def _start(facts: Facts) -> list[Action]:
+    wanted = facts.assigned.wanted
+    if wanted is None or _current(facts) is not None or not facts.may_spawn:
+        return []
+    observed = facts.observed
+    same = observed is not None and observed.epoch == wanted and observed.port > 0
+    return [StartMix(wanted, observed.port if observed and same else None)]
+
+
+def _report(facts: Facts, me: Self) -> list[Action]:
+    """Only what differs from what stands there: nothing is written while nothing changes."""
+    wanted, health, observed = facts.assigned.wanted, facts.health, facts.observed
+    if wanted is None or health is None:
+        return []
+    current = _current(facts)
+    before = observed.port if observed and observed.epoch == wanted else 0
+    state = MixerState(
+        mixer_id=me.mixer_id,
+        ip=me.ip,
+        port=current.port if current else before,
+        status=health.status,
+        epoch=wanted,
+        endpoints=me.endpoints,
+        reason=health.reason,
+    )
+    return [] if state == observed else [Report(state)]
