@@ -56,14 +56,15 @@ def _deadline(seconds: float | None) -> dict[str, float]:
 
 
 def table(modules: list[dict[str, Any]]) -> Table:
-    shown = Table("MODULE", "STATUS", "MARK", "LOAD", "HOST", box=None, pad_edge=False)
+    shown = Table("MODULE", "HEALTH", "MARK", "LOAD", "HOST", "REASON", box=None, pad_edge=False)
     for module in modules:
-        healthy = module.get("status") == "healthy"
+        health = str(module["health"])
         shown.add_row(
             f"{module['kind']}/{module['moduleId']}",
-            Text(str(module.get("status", "gone")), "green" if healthy else "red"),
-            str(module.get("mark", "ready")),
-            f"{module.get('used', 0)}/{module.get('capacity', '?')}",
-            str(module.get("host", "-")),
+            Text(health, "green" if health == "healthy" else "red"),
+            module["mark"],
+            f"{module['used']}/{module['capacity']}",
+            module.get("host") or "-",
+            module.get("reason") or "",
         )
     return shown

@@ -14,7 +14,7 @@ import httpx
 from cli import ready
 from cli.janusconf import JanusSettings
 from cli.leftovers import MARK
-from cli.ports import LOOPBACK, Ports
+from cli.ports import LOOPBACK, MIXER_PORTS, Ports
 from cli.programs import Version
 from cli.statedir import ROOT, StateDir
 from cli.supervisor import Part, Probe
@@ -82,8 +82,8 @@ class Site:
         return self.state.secret(name).read_text().strip()
 
     def module_id(self, kind: str) -> str:
-        """Kept over restarts; an etcd that others use too needs a name of our own."""
-        return f"{kind}-{self.ports.base if self.etcd else 1}"
+        """Kept over restarts, and no other ``up``'s: a mixer finds its FFmpegs by its id."""
+        return f"{kind}-{self.ports.base}"
 
 
 def janus_urls(url: str) -> JanusUrls:
@@ -154,14 +154,14 @@ def build(
             environ,
             "janus-manager",
             janus_manager_env(site),
-            ready.module(client, site.api_url, api_key, "janus"),
+            ready.module(client, site.api_url, api_key, "janus", site.module_id("janus")),
         ),
         _daemon(
             site,
             environ,
             "mixer",
             mixer_env(site),
-            ready.module(client, site.api_url, api_key, "mixer"),
+            ready.module(client, site.api_url, api_key, "mixer", site.module_id("mixer")),
         ),
     ]
     if site.other_janus is None:
@@ -232,7 +232,6 @@ def _mark(site: Site) -> dict[str, str]:
 def room_manager_env(site: Site) -> dict[str, str]:
     return _prefixed(
         "ROOM_MANAGER",
-        ID=site.module_id("room-manager"),
         LISTEN=f"{LOOPBACK}:{site.ports.api}",
         API_KEY_FILE=site.state.secret("api-key"),
         PUBLIC_URL=site.api_url,
@@ -257,8 +256,9 @@ def mixer_env(site: Site) -> dict[str, str]:
         "MIXER",
         ID=site.module_id("mixer"),
         LISTEN=f"{LOOPBACK}:{site.ports.hls}",
-        HOST=LOOPBACK,
+        ADDRESS=LOOPBACK,
         RTP_PORT_BASE=site.ports.mixer_rtp,
+        RTP_PORTS=MIXER_PORTS,
         MEDIA_DIR=site.state.path / "media",
         RUN_DIR=site.state.path / "run",
     )

@@ -3,17 +3,17 @@
 TCP: base + 0 REST and pages, + 1 gateway, + 2 HLS origin, + 3 etcd clients, + 4 etcd peers,
 + 5 Janus WebSocket, + 6 Janus admin WebSocket, + 7 Janus admin HTTP.
 
-UDP: one block of 320 ports of 61, by ``base // 8 % 61``, from 10240 on and so below Linux's
-ephemeral ports (32768): the first 128 for the mixer (64 pairs RTP and RTCP), the other 192 for
+UDP: one of 37 blocks of 600 ports, by ``base // 8 % 37``, from 10240 on and so below Linux's
+ephemeral ports (32768): the first 360 for the mixer (180 pairs RTP and RTCP), the other 240 for
 Janus. Two ``up``s at bases 8 or more apart share nothing, unless the bases are a multiple of
-488 apart.
+296 apart (give or take 7).
 
 >>> plan(8080).api, plan(8080).janus_admin_http
 (8080, 8087)
 >>> plan(8080).mixer_rtp, plan(8080).janus_media
-(21120, (21248, 21439))
+(16840, (17200, 17439))
 >>> plan(8088).mixer_rtp - plan(8080).mixer_rtp
-320
+600
 """
 
 import socket
@@ -27,9 +27,9 @@ from pkg.errors import ConfigError
 LOOPBACK = "127.0.0.1"
 TCP_PORTS = 8
 UDP_FIRST = 10240
-UDP_BLOCK = 320
-UDP_BLOCKS = 61  # a prime: bases a round number apart do not meet
-MIXER_PORTS = 128
+UDP_BLOCK = 600
+UDP_BLOCKS = 37  # a prime: bases a round number apart do not meet
+MIXER_PORTS = 360
 
 
 @dataclass(frozen=True, slots=True)

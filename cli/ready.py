@@ -1,9 +1,11 @@
 """Is a part ready? One probe each: None, or in words why not. They never raise and never hang."""
 
 import secrets
+from datetime import datetime
 from typing import Any
 
 import httpx
+import psutil
 
 from cli.supervisor import Probe
 
@@ -41,20 +43,33 @@ def room_manager(client: httpx.AsyncClient, url: str) -> Probe:
     return probe
 
 
-def module(client: httpx.AsyncClient, url: str, api_key: str, kind: str) -> Probe:
-    """This very process is in the fleet, as the room manager sees it, and says it is healthy."""
+def module(client: httpx.AsyncClient, url: str, api_key: str, kind: str, module_id: str) -> Probe:
+    """This very process is in the fleet, as the room manager sees it, and says it is healthy.
+
+    A record older than the process is its predecessor's, whose lease has not run out yet.
+    """
     headers = {"Authorization": f"Bearer {api_key}"}
 
     async def probe(pid: int) -> str | None:
         answer = await _json(client, "GET", f"{url}/api/modules", headers=headers)
         if answer["status_code"] != 200:
             return _why(answer)
-        mine = [m for m in answer["modules"] if m.get("kind") == kind and m.get("pid") == pid]
-        if not mine:
+        own = (kind, module_id)
+        found = next((m for m in answer["modules"] if (m["kind"], m["moduleId"]) == own), None)
+        if found is None or not _is_of(pid, found.get("startedAt")):
             return "has not registered yet"
-        return None if mine[0].get("status") == "healthy" else f"says it is {mine[0]['status']}"
+        return None if found["health"] == "healthy" else f"{found['health']}: {found['reason']}"
 
     return probe
+
+
+def _is_of(pid: int, started_at: str | None) -> bool:
+    """Was the record made by this process? A second is left for clocks that do not agree."""
+    try:
+        born = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return started_at is not None and datetime.fromisoformat(started_at).timestamp() > born - 1
 
 
 async def _json(

@@ -1,0 +1,103 @@
+"""A whole ``up`` as a process, for tests: started on free ports, waited for, and ended.
+
+``Starter(tmp_path).up()`` answers once everything is ready; ``end`` leaves nothing, whatever the
+test did.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cli import leftovers, ports
+from cli.statedir import ROOT
+
+START_SECONDS = 60.0
+
+
+def until(fact: Callable[[], object], seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.02)
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[bytes]
+    state: Path
+    said: Path
+    base: int
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.state / "endpoints.json").read_text())
+        return value
+
+    @property
+    def output(self) -> str:
+        return self.said.read_text()
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.output
+        return (self.state / "endpoints.json").exists()
+
+    def modules(self) -> list[dict[str, Any]]:
+        key = self.endpoints["apiKey"]
+        answer = httpx.get(
+            f"{self.endpoints['api']}/api/modules", headers={"Authorization": f"Bearer {key}"}
+        )
+        found: list[dict[str, Any]] = answer.raise_for_status().json()["modules"]
+        return found
+
+
+class Starter:
+    """Starts ``up``s on one state dir, below ``folder``; ends what a test leaves of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.base = folder, free_base()
+        self.started: list[Running] = []
+
+    def spawn(self, *options: str) -> Running:
+        state = self.folder / "state"
+        said = self.folder / f"said-{len(self.started)}"
+        argv = [sys.executable, "-P", "-m", "cli", "up", f"--state-dir={state}"]
+        with said.open("wb") as out:
+            process = subprocess.Popen(
+                [*argv, f"--port-base={self.base}", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                cwd=self.folder,
+            )
+        self.started.append(Running(process, state, said, self.base))
+        return self.started[-1]
+
+    def up(self) -> Running:
+        running = self.spawn()
+        until(running.ready)
+        return running
+
+    def end(self) -> None:
+        for running in self.started:
+            running.process.kill()
+            running.process.wait()
+            for process in leftovers.find(running.state.resolve()):
+                process.kill()
+
+
+def free_base() -> int:
+    """A base whose eight ports are free, other for each test process."""
+    start = 33000 if os.getpid() % 2 else 34000  # below what the kernel hands out most
+    for base in range(start + os.getpid() % 97 * 8, start + 8000, 8):
+        if not ports.taken(range(base, base + ports.TCP_PORTS)):
+            return base
+    raise AssertionError("no eight free ports")
