@@ -1,0 +1,58 @@
+"""Which RTP port pair a room gets. FFmpeg binds the even port p and p + 1.
+
+In use is what living processes hold (their markers say so); this class adds only what no list
+can tell: pairs being handed out right now, and pairs to leave alone for a while, because a
+stranger holds them or because a forwarder may still send there (another room's sound!).
+"""
+
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
+
+from mixer.api import NoPortError
+
+QUARANTINE_SECONDS = 60.0
+
+
+class Ports:
+    """``bindable(p)`` tries both ports of a pair. ``now`` is the caller's monotonic clock."""
+
+    def __init__(self, base: int, pairs: int, bindable: Callable[[int], bool]) -> None:
+        """Raises ValueError unless every pair is an even port and its odd neighbour."""
+        if base % 2 or base < 1024 or base + 2 * pairs > 65536:
+            raise ValueError(f"{pairs} port pairs do not fit from {base}, or {base} is odd")
+        self._all = tuple(range(base, base + 2 * pairs, 2))
+        self._bindable = bindable
+        self._reserved: set[int] = set()
+        self._until: dict[int, float] = {}
+
+    @contextmanager
+    def reserved(self, in_use: Collection[int], now: float) -> Generator[int]:
+        """A free pair, nobody else's while the block runs: spawn inside it. Raises NoPortError."""
+        port = self._pick(in_use, now)
+        self._reserved.add(port)
+        try:
+            yield port
+        finally:
+            self._reserved.discard(port)
+
+    def quarantine(self, ports: Iterable[int], now: float) -> None:
+        """Leave pairs alone for a minute: after their process ended, or when they were noisy."""
+        self._until.update(dict.fromkeys(ports, now + QUARANTINE_SECONDS))
+
+    def free(self, in_use: Collection[int], now: float) -> list[int]:
+        """Pairs to try, best first: never used ones, then those left alone the longest."""
+        open_pairs = [
+            port
+            for port in self._all
+            if port not in in_use
+            and port not in self._reserved
+            and self._until.get(port, now) <= now
+        ]
+        return sorted(open_pairs, key=lambda port: (self._until.get(port, float("-inf")), port))
+
+    def _pick(self, in_use: Collection[int], now: float) -> int:
+        for port in self.free(in_use, now):
+            if self._bindable(port):
+                return port
+            self.quarantine([port], now)
+        raise NoPortError(f"none of {len(self._all)} RTP port pairs is free; {len(in_use)} in use")
