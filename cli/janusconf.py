@@ -124,7 +124,8 @@ def _check_network(settings: JanusSettings) -> None:
 def _core(settings: JanusSettings) -> str:
     first, middle = settings.media_ports[0], _middle(settings)
     loopback = ipaddress.ip_address(settings.address).is_loopback
-    # protected_folders: Janus records nothing for Onair, so that it may write nowhere
+    # protected_folders: no new folders, no .mjr files. The AudioBridge's WAV recording is not
+    # covered by it (tried); that takes the room's secret, which only the Janus manager derives.
     return f"""general: {{
     log_to_stdout = true
     debug_level = {settings.log_level}

@@ -1,14 +1,14 @@
 """Janus over its admin WebSocket: the verbs of ``api.Janus``, a connection that heals itself.
 
-``run`` holds the connection and must run as long as the driver is used; verbs fail at once while
-there is none. Every new connection is checked first: a Janus without an admin key would hide
-our private rooms from ``list``, and absence must be believable.
+``run`` holds the connection and must run as long as the driver is used
+(``pkg.lifecycle.background(driver.run)``); verbs fail at once while there is none. Every new
+connection is checked first: a Janus without an admin key would hide our private rooms from
+``list``, and absence must be believable.
 """
 
 import ipaddress
 import random
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import anyio
@@ -181,15 +181,6 @@ class JanusDriver:
     async def participants(self, number: int) -> tuple[Participant, ...]:
         body = await self._plugin(messages.participant_listing(number), number)
         return messages.read_participants(body)
-
-
-@asynccontextmanager
-async def connected(driver: JanusDriver) -> AsyncGenerator[JanusDriver]:
-    """Run the driver as long as the body; the body begins at once, connected or not."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(driver.run)
-        yield driver
-        tasks.cancel_scope.cancel()
 
 
 async def asked(opened: Link, request: Body, number: int = 0) -> Mapping[str, Any]:

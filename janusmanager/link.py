@@ -78,24 +78,28 @@ class Link:
         try:
             await self._socket.send(messages.envelope(request, transaction, self._admin_secret))
             return await reply
-        except ConnectionClosed:
-            raise JanusUnavailableError(closing_words(self._socket)) from None
+        except ConnectionClosed as error:
+            raise JanusUnavailableError(_closing_words(error)) from None
         finally:
             del self._waiting[transaction]
 
     async def read(self) -> str:
         """Hand out replies until the socket ends; answers why. Requests still waiting fail."""
+        end = "the connection to Janus ended"
         try:
             async for text in self._socket:
                 self._deliver(text)
-        except ConnectionClosed:
-            pass  # told by closing_words
+        except ConnectionClosed as error:
+            end = _closing_words(error)
         finally:
-            self._end = closing_words(self._socket)
-            for reply in self._waiting.values():
-                if not reply.done():
-                    reply.set_exception(JanusUnavailableError(self._end))
-        return self._end
+            self._fail_waiting(end)
+        return end
+
+    def _fail_waiting(self, end: str) -> None:
+        self._end = end
+        for reply in self._waiting.values():
+            if not reply.done():
+                reply.set_exception(JanusUnavailableError(end))
 
     def _deliver(self, text: str | bytes) -> None:
         try:
@@ -150,6 +154,5 @@ def _connecting_words(url: str, error: Exception) -> str:
     return f"{url} {problem}: {error}; is ONAIR_JANUS_MANAGER_ADMIN_URL right, and Janus running?"
 
 
-def closing_words(socket: ClientConnection) -> str:
-    reason = f", {socket.close_reason}" if socket.close_reason else ""
-    return f"the connection to Janus ended (WebSocket code {socket.close_code}{reason})"
+def _closing_words(error: ConnectionClosed) -> str:
+    return f"the connection to Janus ended: {error}"

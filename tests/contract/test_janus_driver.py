@@ -18,7 +18,8 @@ from janusmanager.api import (
     NoSuchRoomError,
     RoomNumberTakenError,
 )
-from janusmanager.driver import JanusDriver, connected
+from janusmanager.driver import JanusDriver
+from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.fake_janus import FakeJanus
 from tests.support.janus import RealJanus, running
@@ -55,7 +56,8 @@ async def janus(process: RealJanus | None) -> AsyncIterator[Janus]:
     if process is None:
         yield FakeJanus(MODULE)
         return
-    async with connected(JanusDriver(process.access, MODULE, random.Random(1))) as driver:
+    driver = JanusDriver(process.access, MODULE, random.Random(1))
+    async with background(driver.run):
         with anyio.fail_after(5):
             await driver.connection()
         yield driver

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from janusmanager import messages
 from janusmanager.api import Marker
-from janusmanager.driver import JanusDriver, connected
+from janusmanager.driver import JanusDriver
+from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.bot import Bot, BotError
 from tests.support.janus import RealJanus, running
@@ -42,7 +43,8 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealJanus]:
 @pytest.fixture
 async def janus(process: RealJanus) -> AsyncIterator[JanusDriver]:
     """With a room made for the test, and unmade after it."""
-    async with connected(JanusDriver(process.access, ModuleId("j1"), random.Random(1))) as driver:
+    driver = JanusDriver(process.access, ModuleId("j1"), random.Random(1))
+    async with background(driver.run):
         with anyio.fail_after(5):
             await driver.connection()
         await driver.create_room(MARKER, NUMBER, PIN, SECRET)
