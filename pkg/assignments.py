@@ -77,6 +77,10 @@ class Assignments:
         """Every room that holds a place here."""
         return set(self._held)
 
+    def held(self, room_id: RoomId) -> tuple[Held, ...]:
+        """The places a room holds, by number; known as soon as our slots are listed."""
+        return tuple(sorted(self._held.get(room_id, {}).values(), key=lambda h: h.number))
+
     def follow(self, room_id: RoomId) -> None:
         """Watch a room's keys; done by itself for rooms that hold a place."""
         self.informer.follow(keys.room_prefix(room_id))
@@ -86,15 +90,18 @@ class Assignments:
             self.informer.unfollow(keys.room_prefix(room_id))
 
     def get(self, room_id: RoomId) -> Assigned | None:
-        """None while the room's keys are not listed yet: nothing may be concluded then.
+        """None while the room's keys are not listed yet, or not as new as its places: nothing may
+        be concluded then. (Two watches: a place may show before the wish it was taken with.)
 
         Raises UndecodableError.
         """
-        if not self.informer.is_listed(keys.room_prefix(room_id)):
+        prefix, held = keys.room_prefix(room_id), self.held(room_id)
+        if not self.informer.is_listed(prefix):
+            return None
+        if any(h.revision > self.informer.revision(prefix) for h in held):
             return None
         key = keys.room(room_id, "livemeta")
         live = self.informer.record(key, LiveMeta)
-        held = tuple(sorted(self._held.get(room_id, {}).values(), key=lambda h: h.number))
         mine = live is not None and live.module(self._kind) == self._id
         epoch = live.half_epoch(self._kind) if live and mine else None
         wanted = epoch if live and live.status is Desired.ONAIR else None
@@ -119,7 +126,7 @@ class Assignments:
         The observed key goes with them if it is of one of those epochs. Raises ConflictError.
         """
         slots = [h for h in assigned.held if h.epoch in epochs]
-        guards: list[Compare] = [self._place(h) for h in slots]
+        guards: list[Compare] = [self._live(assigned), *(self._place(h) for h in slots)]
         ops: list[Op] = [Delete(keys.slot(self._kind, self._id, h.number)) for h in slots]
         key = keys.room(assigned.room_id, leaf)
         observed = self.informer.record(key, _Observed)
