@@ -59,7 +59,7 @@ class FfmpegProcesses:
         self._ffmpeg = ffmpeg
         self._limits = limits or available_limits()
         self._segment_seconds = segment_seconds
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: set[int] = set()
 
     async def spawn(self, mix: Mix) -> Running:
         try:
@@ -72,18 +72,18 @@ class FfmpegProcesses:
         stream = files.prepare(self._layout, mix, self._address, self._segment_seconds)
         after = before.sequence if before else -1
         marker = Marker(self._mixer_id, mix.room_id, mix.epoch, mix.port, after)
-        child = self._start(argv(self._ffmpeg, stream, self._limits), marker)
-        self._children[child.pid] = child
-        found = process.seen(child.pid)
+        pid = self._start(argv(self._ffmpeg, stream, self._limits), marker)
+        self._children.add(pid)
+        found = process.seen(pid)
         if found is None:
             raise SpawnError(f"FFmpeg for {mix.room_id} ended at once: {self._words(marker)}")
         return _running(found, marker)
 
-    def _start(self, line: Sequence[str], marker: Marker) -> subprocess.Popen[bytes]:
+    def _start(self, line: Sequence[str], marker: Marker) -> int:
         path = self._layout.log(marker.room_id, marker.epoch)
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 line,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -94,6 +94,8 @@ class FfmpegProcesses:
             )
         finally:
             os.close(log)
+        child.returncode = 0  # disowned: it outlives us, and is reaped by its pid
+        return child.pid
 
     async def list_running(self) -> Sequence[Running]:
         return await anyio.to_thread.run_sync(self._list_running)
@@ -106,9 +108,8 @@ class FfmpegProcesses:
 
     def _reap(self, pids: Collection[int] = ()) -> None:
         for pid in pids or tuple(self._children):
-            child = self._children.get(pid)
-            if child is not None and child.poll() is not None:
-                self._children.pop(pid, None)
+            if process.reap(pid):
+                self._children.discard(pid)
 
     async def stop(self, running: Running) -> None:
         handle = process.Handle.open(running.pid, running.started)

@@ -71,15 +71,17 @@ def prepare(layout: Layout, mix: Mix, address: str, segment_seconds: float) -> S
     _write(private / "key", mix.key)
     _write(private / "key-info", f"{uri}\n{private / 'key'}\n".encode())
     _write(private / "room.sdp", sdp(address, mix.port).encode())
+    number = first_number(mix.epoch)  # FFmpeg goes on with the playlist, if it begins above this
     if newest_listed(layout, mix.room_id, mix.epoch) is None:
         layout.playlist(mix.room_id, mix.epoch).unlink(missing_ok=True)  # empty, or one bogus entry
+        number = _next_number(folder, mix.epoch)
     return Stream(
         sdp=PurePosixPath(private / "room.sdp"),
         key_info=PurePosixPath(private / "key-info"),
         folder=PurePosixPath(folder),
         address=address,
         epoch=mix.epoch,
-        start_number=_next_number(folder, mix.epoch),
+        start_number=number,
         segment_seconds=segment_seconds,
     )
 

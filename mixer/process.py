@@ -73,6 +73,14 @@ def _is_marked(pid: str, wanted: bytes) -> bool:
         return False
 
 
+def reap(pid: int) -> bool:
+    """Take a dead child off the process table; True once it is no child of ours (any more)."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
 class Handle:
     """Holds one process by pidfd, so that no signal ever reaches a reused pid."""
 
