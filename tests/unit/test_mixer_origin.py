@@ -1,7 +1,6 @@
 """The origin serves playlists and segments of its folder, and nothing else (security 4.6)."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,7 +19,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def media(tmp_path: Path) -> Iterator[Path]:
+def media(tmp_path: Path) -> Path:
     media = tmp_path / "media"
     folder = media / "blue" / "7"
     folder.mkdir(parents=True)

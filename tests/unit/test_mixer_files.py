@@ -1,0 +1,67 @@
+"""A room's files, and processes as the OS shows them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixer import files, process
+from mixer.api import Mix
+from mixer.files import LOG_BYTES, STALE_SECONDS, Layout
+from pkg.model import Epoch, RoomId
+
+ROOM, EPOCH = RoomId("blue"), Epoch(7)
+MIX = Mix(ROOM, EPOCH, 30000, "n1", b"k" * 16)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    found = Layout(tmp_path / "media", tmp_path / "run")
+    files.prepare(found, MIX, "127.0.0.1", 2.0)
+    return found
+
+
+def test_only_the_first_may_send_sigterm_until_it_is_started_again(layout: Layout) -> None:
+    claims = [files.claim_stop(layout, ROOM, EPOCH, "1.2") for _ in range(3)]
+    assert claims == [True, False, False]
+    assert files.claim_stop(layout, ROOM, EPOCH, "3.4"), "another process is another matter"
+    files.prepare(layout, MIX, "127.0.0.1", 2.0)
+    assert files.claim_stop(layout, ROOM, EPOCH, "1.2")
+
+
+def test_strangers_folders_are_not_ours(layout: Layout) -> None:
+    for name in ("media/blue/x", "media/blue/07", "media/-a/7", "run/lost+found", "run/red.9"):
+        (layout.media.parent / name).mkdir(parents=True)
+    (layout.media / "link").symlink_to(layout.media / "blue")
+    assert files.list_folders(layout) == [(ROOM, EPOCH), (RoomId("red"), Epoch(9))]
+
+
+def test_trim_bounds_the_log_and_drops_what_nobody_lists(layout: Layout) -> None:
+    folder = layout.folder(ROOM, EPOCH)
+    layout.log(ROOM, EPOCH).write_bytes(b"x" * (LOG_BYTES + 1))
+    layout.playlist(ROOM, EPOCH).write_text("s_7_2.ts\n")
+    for number, age in ((1, STALE_SECONDS + 1), (2, STALE_SECONDS + 1), (3, 0.0)):
+        segment = folder / f"s_7_{number}.ts"
+        segment.write_bytes(b"s")
+        os.utime(segment, (1e9 - age, 1e9 - age))
+    files.trim(layout, ROOM, EPOCH)
+    assert layout.log(ROOM, EPOCH).stat().st_size == 0
+    assert sorted(p.name for p in folder.glob("*.ts")) == ["s_7_2.ts", "s_7_3.ts"]
+
+
+def test_a_zombie_is_dead_and_reaped_once() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child.returncode = 0  # this test reaps it
+    assert child.stdin is not None
+    found = process.seen(child.pid)
+    assert found is not None
+    assert not process.is_alive(child.pid, found.started + 1), "the pid changed hands"
+    child.kill()
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{child.pid}").exists()
+    assert process.seen(child.pid) is None
+    assert process.reap(child.pid)
+    assert not Path(f"/proc/{child.pid}").exists()
