@@ -1,124 +1,72 @@
-"""etcd over grpc.aio, with the stubs that ``aetcd`` ships. The only file that knows gRPC.
+"""etcd over grpc.aio, with the stubs that ``aetcd`` ships. Every daemon makes one.
 
-Every surprise of facts.md is answered here: a dead connection is noticed by keepalive, a channel
-comes back at once after a long outage, a lost quorum ends a watch (``hasleader``), every call has
-a deadline, and a write whose fate is unknown raises AmbiguousError instead of being sent again.
+Every surprise of facts.md is answered here and in its siblings ``member`` (channels, pings),
+``failures`` (what an error means), ``wire`` (messages) and ``rpc`` (the import of grpc). A call
+is sent again only if it surely was not executed: no connection, no leader, no valid token.
 """
 
-import os
-
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # noqa: TID251  children die without it
-
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import cycle
 from typing import Any
 
-import grpc
-import grpc.aio
-from aetcd.rpc import rpc_pb2 as pb
-from aetcd.rpc import rpc_pb2_grpc as stubs
-from pydantic import SecretStr
+import anyio
 
-from pkg.errors import ConfigError, OnairError
+from pkg.errors import OnairError
 from pkg.etcd.api import (
     KV,
     AccessError,
     AmbiguousError,
-    BadRequestError,
     Batch,
     CompactedError,
     Compare,
+    ConflictError,
+    Get,
     Op,
     Snapshot,
     Status,
-    StorageFullError,
     TxnResult,
     UnavailableError,
 )
+from pkg.etcd.failures import translate, wants_token
+from pkg.etcd.member import EtcdOptions, Member
+from pkg.etcd.rpc import grpc, pb
 from pkg.etcd.wire import Wire
 
-DEADLINE_SECONDS = 2.0
-CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-)
-HAS_LEADER = (("hasleader", "true"),)
-Code = grpc.StatusCode
+__all__ = ["EtcdClient", "EtcdOptions"]
+
+HAS_LEADER = (("hasleader", "true"),)  # without it a lost quorum is silence, not an error
 
 
-@dataclass(frozen=True, slots=True)
-class EtcdOptions:
-    """``endpoints`` are http:// or https:// URLs; ``namespace`` stands before every key."""
-
-    endpoints: Sequence[str]
-    namespace: str = ""
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    username: str | None = None
-    password: SecretStr | None = None
-    deadline: float = DEADLINE_SECONDS
-
-
-class _Member:
-    """One endpoint: its channel and stubs."""
-
-    def __init__(self, url: str, options: EtcdOptions) -> None:
-        scheme, _, target = url.partition("://")
-        target = target.rstrip("/")
-        self.channel = (
-            grpc.aio.secure_channel(target, _credentials(options), CHANNEL_OPTIONS)
-            if scheme == "https"
-            else grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-        )
-        self.kv = stubs.KVStub(self.channel)
-        self.lease = stubs.LeaseStub(self.channel)
-        self.watch = stubs.WatchStub(self.channel)
-        self.auth = stubs.AuthStub(self.channel)
-        self.maintenance = stubs.MaintenanceStub(self.channel)
-
-
-def _credentials(options: EtcdOptions) -> Any:
-    def read(path: Path | None) -> bytes | None:
-        try:
-            return path.read_bytes() if path else None
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
-
-    return grpc.ssl_channel_credentials(
-        read(options.ca_file), read(options.key_file), read(options.cert_file)
-    )
+class _NoTokenError(AccessError):
+    """Refused, before anything was done, for want of a valid token: log in and try again."""
 
 
 class EtcdClient:
-    """Implements ``api.Etcd``. Make it, use it and close it on one asyncio loop."""
+    """Implements ``api.Etcd``. Make it, use it and close it inside one asyncio loop."""
 
     def __init__(self, options: EtcdOptions) -> None:
         self._options = options
         self._wire = Wire(options.namespace)
-        self._members = [_Member(url, options) for url in options.endpoints]
-        self._at = 0
-        self._token: str | None = None
+        self._members = [Member(url, options) for url in options.endpoints]
+        self._turns = cycle(self._members)
+        self._member = next(self._turns)
+        self._metadata: tuple[tuple[str, str], ...] = HAS_LEADER
+        self._login = anyio.Lock()
+        self._closed = False
 
     async def get(self, key: str) -> KV | None:
         request = pb.RangeRequest(key=self._wire.key(key))
-        response = await self._read(lambda m: m.kv.Range, request)
+        response = await self._read(lambda m: m.range, request)
         return self._wire.kv(response.kvs[0]) if response.kvs else None
 
     async def range(self, prefix: str, *, limit: int = 0, start: str | None = None) -> Snapshot:
         first, end = self._wire.span(prefix)
-        request = pb.RangeRequest(
-            key=self._wire.key(start) if start else first, range_end=end, limit=limit
-        )
-        response = await self._read(lambda m: m.kv.Range, request)
+        if start is not None:
+            first = max(first, self._wire.key(start))
+        request = pb.RangeRequest(key=first, range_end=end, limit=limit)
+        response = await self._read(lambda m: m.range, request)
         kvs = tuple(map(self._wire.kv, response.kvs))
         return Snapshot(response.header.revision, kvs, response.more)
 
@@ -126,35 +74,41 @@ class EtcdClient:
         self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
     ) -> TxnResult:
         request = self._wire.txn(compares, then, otherwise)
-        return self._wire.result(await self._write(lambda m: m.kv.Txn, request))
+        only_reads = all(type(op) is Get for op in (*then, *otherwise))
+        run = self._read if only_reads else self._write
+        return self._wire.result(await run(lambda m: m.txn, request))
 
     async def grant(self, ttl: int) -> int:
-        request = pb.LeaseGrantRequest(TTL=ttl)
-        lease: int = (await self._write(lambda m: m.lease.LeaseGrant, request)).ID
-        return lease
+        response = await self._write(lambda m: m.grant, pb.LeaseGrantRequest(TTL=ttl))
+        return int(response.ID)
 
     async def keep_alive(self, lease: int) -> float:
-        async def once(member: _Member) -> float:
-            call = member.lease.LeaseKeepAlive(
-                timeout=self._options.deadline, metadata=self._metadata()
-            )
-            await call.write(pb.LeaseKeepAliveRequest(ID=lease))
-            response = await call.read()
-            call.cancel()
+        async def renew(member: Member, timeout: float) -> float:
+            call = member.keep_alive(timeout=timeout, metadata=self._metadata)
+            try:
+                await call.write(pb.LeaseKeepAliveRequest(ID=lease))
+                response = await call.read()
+            finally:
+                call.cancel()
             if response is grpc.aio.EOF:
-                raise UnavailableError("etcd ended the renewal stream")
+                raise UnavailableError(f"etcd at {member.url}: ended the renewal")
             return float(response.TTL)
 
-        return await self._attempt(once, write=False)
+        return float(await self._attempts(renew, write=False))
 
     async def revoke(self, lease: int) -> None:
         try:
-            await self._write(lambda m: m.lease.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease))
-        except _LeaseNotFoundError:
-            return
+            await self._write(lambda m: m.revoke, pb.LeaseRevokeRequest(ID=lease))
+        except ConflictError:
+            return  # the lease is gone already
 
     async def status(self) -> Status:
-        found = await self._read(lambda m: m.maintenance.Status, pb.StatusRequest())
+        """Ask without ``hasleader``: a member without a leader is an answer here."""
+
+        def ask(member: Member, timeout: float) -> Any:
+            return member.status(pb.StatusRequest(), timeout=timeout, metadata=self._metadata[1:])
+
+        found = await self._attempts(ask, write=False)
         return Status(
             version=found.version,
             cluster_id=found.header.cluster_id,
@@ -164,155 +118,174 @@ class EtcdClient:
         )
 
     async def aclose(self) -> None:
+        self._closed = True
         for member in self._members:
             await member.channel.close()
 
     @asynccontextmanager
     async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
-        await self._authenticate_if_needed()
-        member = self._member()
-        call = member.watch.Watch(metadata=(*HAS_LEADER, *self._metadata()))
-        stream = self._stream(call, prefix, since)
+        """On entering, etcd has registered the watch. Many share the one connection."""
+
+        async def start(member: Member, timeout: float) -> tuple[Member, Any]:
+            return member, await self._open(member, timeout, self._wire.watch(prefix, since))
+
+        member, call = await self._attempts(start, write=False)
+        stream = self._follow(member, call, since - 1)
         try:
             yield stream
         finally:
-            await stream.aclose()
             call.cancel()
+            await stream.aclose()
 
-    async def _stream(self, call: Any, prefix: str, since: int) -> AsyncGenerator[Batch]:
-        key, end = self._wire.span(prefix)
-        create = pb.WatchCreateRequest(
-            key=key, range_end=end, start_revision=since, progress_notify=True
-        )
+    # -- watching --------------------------------------------------------------------------
+
+    async def _open(self, member: Member, timeout: float, request: Any) -> Any:
+        call = member.watch(metadata=self._metadata)
+        accepted = False
         try:
-            await call.write(pb.WatchRequest(create_request=create))
-            async for batch in self._responses(call, since - 1):
-                yield batch
-        except grpc.aio.AioRpcError as error:
-            self._rotate()
-            raise _translated(error, write=False) from None
-        raise UnavailableError("etcd ended the watch")
+            with anyio.fail_after(timeout):
+                await call.write(request)
+                self._check(member, await call.read())
+            accepted = True
+        except TimeoutError:
+            self._leave(member)
+            raise UnavailableError(f"etcd at {member.url}: the watch was not accepted") from None
+        finally:
+            if not accepted:
+                call.cancel()
+        return call
 
-    async def _responses(self, call: Any, seen: int) -> AsyncGenerator[Batch]:
+    async def _follow(self, member: Member, call: Any, seen: int) -> AsyncGenerator[Batch]:
         while True:
-            response = await call.read()
-            if response is grpc.aio.EOF:
-                return
-            if response.canceled:
-                if response.compact_revision:
-                    raise CompactedError(response.compact_revision)
-                raise UnavailableError(f"etcd cancelled the watch: {response.cancel_reason}")
+            response = await self._whole(member, call)
             for batch in self._wire.batches(response, seen):
                 seen = batch.revision
                 yield batch
-            if not response.events and not response.created and response.header.revision > seen:
+            if not response.events and response.header.revision >= max(seen, 1):
                 seen = response.header.revision
                 yield Batch(seen)
 
+    async def _whole(self, member: Member, call: Any) -> Any:
+        """Read one response, put together if etcd split it: a revision is never halved."""
+        response = await self._next(member, call)
+        while response.fragment:
+            rest = await self._next(member, call)
+            response.events.extend(rest.events)
+            response.fragment = rest.fragment
+        return response
+
+    async def _next(self, member: Member, call: Any) -> Any:
+        try:
+            response = await call.read()
+            self._check(member, response)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(member, error, write=False) from None
+        except _NoTokenError as error:  # the next watch logs in again, or learns that it may not
+            raise UnavailableError(str(error)) from None
+        except asyncio.CancelledError:
+            if self._closed_under_us():
+                raise UnavailableError("etcd client closed") from None
+            raise
+        return response
+
+    def _check(self, member: Member, response: Any) -> None:
+        """A response may be created and cancelled at once; after compaction its revision is 0."""
+        if response is grpc.aio.EOF:
+            self._leave(member)
+            raise UnavailableError(f"etcd at {member.url}: ended the watch")
+        if not response.canceled:
+            return
+        if response.compact_revision:
+            raise CompactedError(response.compact_revision)
+        why = response.cancel_reason
+        if "permission denied" in why or wants_token(why):
+            raise _NoTokenError(f"etcd at {member.url}: {why}")
+        self._leave(member)
+        raise UnavailableError(f"etcd at {member.url}: cancelled the watch ({why})")
+
     # -- calls -----------------------------------------------------------------------------
 
-    async def _read(self, method: Callable[[_Member], Any], request: Any) -> Any:
-        return await self._call(method, request, write=False)
+    async def _read(self, method: Callable[[Member], Any], request: Any) -> Any:
+        return await self._attempts(
+            lambda m, timeout: method(m)(request, timeout=timeout, metadata=self._metadata),
+            write=False,
+        )
 
-    async def _write(self, method: Callable[[_Member], Any], request: Any) -> Any:
-        return await self._call(method, request, write=True)
+    async def _write(self, method: Callable[[Member], Any], request: Any) -> Any:
+        return await self._attempts(
+            lambda m, timeout: method(m)(request, timeout=timeout, metadata=self._metadata),
+            write=True,
+        )
 
-    async def _call(self, method: Callable[[_Member], Any], request: Any, *, write: bool) -> Any:
-        async def once(member: _Member) -> Any:
-            return await method(member)(
-                request, timeout=self._options.deadline, metadata=self._metadata()
-            )
-
-        return await self._attempt(once, write=write)
-
-    async def _attempt(self, once: Callable[[_Member], Awaitable[Any]], *, write: bool) -> Any:
-        """Once; again after logging in, or on the next member if nothing can have happened."""
-        await self._authenticate_if_needed()
-        tries = len(self._members) + 1
+    async def _attempts(
+        self, once: Callable[[Member, float], Awaitable[Any]], *, write: bool
+    ) -> Any:
+        """Run ``once`` on member after member within one deadline, while repeating is safe."""
+        now = asyncio.get_running_loop().time
+        timeout, end = self._options.deadline, now() + self._options.deadline
+        others, logins = len(self._members) - 1, int(self._options.username is not None)
         while True:
-            tries -= 1
-            try:
-                return await once(self._member())
-            except grpc.aio.AioRpcError as error:
-                translated = _translated(error, write=write)
-                if isinstance(translated, (UnavailableError, AmbiguousError)):
-                    self._rotate()
-                again = isinstance(translated, (UnavailableError, _LoginNeededError))
-                if (
-                    not again
-                    or tries <= 0
-                    or (len(self._members) == 1 and not _is_login(translated))
-                ):
-                    raise translated from None
-                if _is_login(translated):
-                    self._token = None
-                    await self._authenticate_if_needed()
+            used = self._metadata
+            failure = await self._try(once, timeout, write=write)
+            if not isinstance(failure, OnairError):
+                return failure
+            timeout = end - now()
+            if isinstance(failure, _NoTokenError) and logins and timeout > 0:
+                logins -= 1
+                await self._log_in(used, timeout)
+            elif isinstance(failure, UnavailableError) and others and timeout > 0:
+                others -= 1
+            else:
+                raise failure
 
-    def _member(self) -> _Member:
-        return self._members[self._at % len(self._members)]
-
-    def _rotate(self) -> None:
-        self._at += 1
-
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("token", self._token),) if self._token else ()
-
-    async def _authenticate_if_needed(self) -> None:
-        options = self._options
-        if options.username is None or self._token is not None:
-            return
-        password = options.password.get_secret_value() if options.password else ""
-        request = pb.AuthenticateRequest(name=options.username, password=password)
+    async def _try(
+        self, once: Callable[[Member, float], Awaitable[Any]], timeout: float, *, write: bool
+    ) -> Any:
+        """Answer or failure; a failure that may be another member's luck is returned too."""
+        if self._closed:
+            raise UnavailableError("etcd client closed")
+        member = self._member
         try:
-            response = await self._member().auth.Authenticate(request, timeout=options.deadline)
+            return await once(member, timeout)
         except grpc.aio.AioRpcError as error:
-            self._rotate()
-            raise _translated(error, write=False) from None
-        self._token = response.token
+            return self._failure(member, error, write=write)
+        except (_NoTokenError, UnavailableError) as failure:
+            return failure
+        except asyncio.CancelledError:
+            if self._closed_under_us():
+                kind = AmbiguousError if write else UnavailableError
+                raise kind("etcd client closed") from None
+            raise
 
+    def _failure(self, member: Member, error: grpc.aio.AioRpcError, *, write: bool) -> OnairError:
+        code, details = error.code().name, error.details() or ""
+        if wants_token(details):
+            return _NoTokenError(f"etcd at {member.url}: {details}")
+        failure = translate(code, details, endpoint=member.url, write=write)
+        if isinstance(failure, UnavailableError | AmbiguousError):
+            self._leave(member)
+        return failure
 
-class _LoginNeededError(AccessError):
-    """The token is over; a new one is asked for once."""
+    def _leave(self, member: Member) -> None:
+        """Go on to the next member, once however many calls failed on this one."""
+        if member is self._member:
+            self._member = next(self._turns)
 
+    def _closed_under_us(self) -> bool:
+        """grpc cancels the callers of a channel that is closed; to them that is a failure."""
+        task = asyncio.current_task()
+        return self._closed and not (task and task.cancelling())
 
-class _LeaseNotFoundError(BadRequestError):
-    """No such lease: for a revoke, that is success."""
-
-
-def _is_login(error: OnairError) -> bool:
-    return isinstance(error, _LoginNeededError)
-
-
-def _translated(error: grpc.aio.AioRpcError, *, write: bool) -> OnairError:
-    """Our error for gRPC's. Its text is etcd's own words, which never hold values."""
-    code, words = error.code(), error.details() or ""
-    text = f"etcd: {code.name.lower()}: {words}"
-    for fragment, kind in _BY_WORDS:
-        if fragment in words:
-            return kind(text)
-    if "required revision has been compacted" in words:
-        return CompactedError(0)
-    if code in _BY_CODE:
-        return _BY_CODE[code](text)
-    surely_unsent = code is Code.UNAVAILABLE and "onnect" in words and "reset" not in words
-    if not write or surely_unsent:
-        return UnavailableError(text)
-    return AmbiguousError(text)
-
-
-_BY_WORDS: tuple[tuple[str, Callable[[str], OnairError]], ...] = (
-    ("invalid auth token", _LoginNeededError),
-    ("requested lease not found", _LeaseNotFoundError),
-    ("database space exceeded", StorageFullError),
-    ("too many requests", UnavailableError),
-    ("no leader", UnavailableError),
-)
-_BY_CODE: dict[grpc.StatusCode, Callable[[str], OnairError]] = {
-    Code.PERMISSION_DENIED: AccessError,
-    Code.UNAUTHENTICATED: AccessError,
-    Code.INVALID_ARGUMENT: BadRequestError,
-    Code.FAILED_PRECONDITION: BadRequestError,
-    Code.OUT_OF_RANGE: BadRequestError,
-    Code.NOT_FOUND: BadRequestError,
-    Code.RESOURCE_EXHAUSTED: BadRequestError,
-}
+    async def _log_in(self, used: tuple[tuple[str, str], ...], timeout: float) -> None:
+        """Get a token, unless another call has got one since ``used`` was current."""
+        options, member = self._options, self._member
+        async with self._login:
+            if self._metadata is not used:
+                return
+            password = options.password.get_secret_value() if options.password else ""
+            request = pb.AuthenticateRequest(name=options.username, password=password)
+            try:
+                token = (await member.authenticate(request, timeout=timeout)).token
+            except grpc.aio.AioRpcError as error:
+                raise self._failure(member, error, write=False) from None
+            self._metadata = (*HAS_LEADER, ("token", token))

@@ -74,6 +74,13 @@ class Wire:
         gets = tuple(self.kv(kvs[0]) if kvs else None for kvs in ranges)
         return TxnResult(response.succeeded, response.header.revision, gets)
 
+    def watch(self, prefix: str, since: int) -> Any:
+        first, end = self.span(prefix)
+        create = pb.WatchCreateRequest(
+            key=first, range_end=end, start_revision=since, progress_notify=True
+        )
+        return pb.WatchRequest(create_request=create)
+
     def batches(self, response: Any, seen: int) -> Iterator[Batch]:
         """Whole revisions newer than ``seen``: 3.4 may repeat an event or go back in time."""
         for revision, group in groupby(response.events, key=attrgetter("kv.mod_revision")):
@@ -109,8 +116,8 @@ class Wire:
             case CreatedIs(key, revision):
                 return (pb.Compare(key=self.key(key), target=_CREATE, create_revision=revision),)
             case NoneUnder(prefix):
-                key, end = self.span(prefix)
-                return (pb.Compare(key=key, range_end=end, target=_CREATE, create_revision=0),)
+                first, end = self.span(prefix)
+                return (pb.Compare(key=first, range_end=end, target=_CREATE, create_revision=0),)
             case LeaseIs(key, 0):
                 name = self.key(key)
                 exists = pb.Compare(key=name, target=_CREATE, result=_GREATER, create_revision=0)
