@@ -7,7 +7,7 @@ import anyio
 
 from janusmanager.config import Config
 from janusmanager.controller import JanusController, Node
-from janusmanager.driver import JanusDriver, connected
+from janusmanager.driver import JanusDriver
 from janusmanager.housekeeping import Housekeeping
 from janusmanager.plan import Self
 from janusmanager.wellness import trouble
@@ -43,7 +43,7 @@ async def run(config: Config) -> None:
         sweeps = Housekeeping(janus, janus_id).sweep_for_ever
         await run_until_signal(
             [
-                Step("janus", lambda: connected(driver), "requests with nobody to send them"),
+                Step("janus", lambda: background(driver.run), "requests with nobody to send them"),
                 Step(
                     "inventory",
                     lambda: background(janus.follow_janus, ready=first_read),

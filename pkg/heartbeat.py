@@ -6,6 +6,7 @@ later than the server does. ``Heart`` keeps a module registered over lost leases
 second module of the same id. A lost lease stops no media: it only means that no new work comes.
 """
 
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -13,11 +14,12 @@ from typing import NoReturn
 import anyio
 import psutil
 import structlog
+from ulid import ULID
 
 from pkg.errors import TerminalError, TransientError
 from pkg.etcd.api import CreatedIs, Etcd, ModIs, Op, Put, UnavailableError, commit
 from pkg.informer import decode
-from pkg.model import Heartbeat
+from pkg.model import Endpoints, Heartbeat
 
 log = structlog.get_logger()
 
@@ -152,3 +154,26 @@ def is_gone(holder: Heartbeat, here: str) -> bool:
     except psutil.NoSuchProcess:
         return True
     return abs(started - holder.pid_started) > 0.1
+
+
+def describer(
+    capacity: int, endpoints: Endpoints, started_at: str, version: str
+) -> Callable[[str | None], Heartbeat]:
+    """How this process describes itself, given why it is unhealthy (None: it is not)."""
+    instance, me = str(ULID()), psutil.Process()
+
+    def describe(reason: str | None) -> Heartbeat:
+        return Heartbeat(
+            status="healthy" if reason is None else "unhealthy",
+            host=socket.gethostname(),
+            started_at=started_at,
+            capacity=capacity,
+            endpoints=endpoints,
+            instance_id=instance,
+            pid=me.pid,
+            pid_started=me.create_time(),
+            version=version,
+            reason=reason,
+        )
+
+    return describe

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from pkg.config import Settings
+from pkg.errors import OnairError
 from pkg.etcd.client import EtcdClient, EtcdOptions
 
 
@@ -36,3 +37,18 @@ async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
         yield client
     finally:
         await client.aclose()
+
+
+def last_words(program: str, errors: BaseExceptionGroup[OnairError]) -> str:
+    """What a daemon says when it cannot go on: the innermost errors, a line each."""
+    found: list[str] = []
+
+    def collect(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                collect(inner)
+        else:
+            found.append(f"{program}: {error}")
+
+    collect(errors)
+    return "\n".join(dict.fromkeys(found))

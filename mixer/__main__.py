@@ -1,0 +1,99 @@
+"""Wiring of the mixer: `./onair mixer`."""
+
+import shutil
+import sys
+from importlib.metadata import version
+
+import anyio
+import anyio.to_thread
+
+from mixer import origin
+from mixer.config import Config
+from mixer.controller import MixerController, Node
+from mixer.driver import FfmpegProcesses, noisy_ports
+from mixer.files import Layout
+from mixer.housekeeping import sweep_for_ever
+from mixer.plan import Self
+from mixer.ports import Ports
+from mixer.wellness import trouble
+from pkg import keys, log, wiring
+from pkg.errors import ConfigError, OnairError
+from pkg.heartbeat import Heart, describer
+from pkg.httpserver import listen, serving
+from pkg.lifecycle import Step, background, run_until_signal
+from pkg.model import Endpoints, Kind, ModuleId
+
+
+async def run(config: Config) -> None:
+    bound = listen(config.mixer_listen)
+    layout = Layout(config.mixer_media_dir, config.mixer_run_dir)
+    for folder in (layout.media, layout.run):
+        folder.mkdir(parents=True, exist_ok=True)
+    mixer_id = ModuleId(config.mixer_id)
+    processes = FfmpegProcesses(
+        mixer_id,
+        layout,
+        config.mixer_address,
+        ffmpeg=config.mixer_ffmpeg,
+        segment_seconds=config.mixer_segment_seconds,
+    )
+    async with wiring.etcd_client(config) as etcd:
+        base, count = config.mixer_rtp_port_base, config.mixer_rtp_ports
+        pairs = range(base, base + count, 2)
+        ports = Ports(base, count // 2, processes.bindable)
+        ports.quarantine(await noisy_ports(config.mixer_address, pairs), anyio.current_time())
+        controller = MixerController(etcd, node(config), processes, processes, ports, wiring.rng())
+
+        async def check() -> str | None:
+            return await anyio.to_thread.run_sync(trouble, config)
+
+        me = describer(
+            config.mixer_capacity, node(config).me.endpoints, wiring.now(), version("onair")
+        )
+        heart = Heart(etcd, keys.heartbeat(Kind.MIXER, mixer_id), me, check)
+
+        async def sweep() -> None:
+            await sweep_for_ever(controller, processes)
+
+        assignments = controller.assignments.informer
+        await run_until_signal(
+            [
+                Step("origin", lambda: serving(origin.app(layout.media, mixer_id), bound), "404s"),
+                Step(
+                    "heart",
+                    lambda: background(heart.run, ready=heart.registered.wait),
+                    "two mixers of one id at work",
+                ),
+                Step("caches", lambda: background(assignments.run), "acting on an empty copy"),
+                Step("rooms", lambda: background(controller.run), "work that nobody does"),
+                Step("housekeeping", lambda: background(sweep), "leftovers nobody noticed"),
+            ]
+        )
+
+
+def node(config: Config) -> Node:
+    url = config.origin_url
+    return Node(
+        me=Self(
+            mixer_id=ModuleId(config.mixer_id),
+            ip=config.mixer_address,
+            endpoints=Endpoints(origin=url, probe=f"{url}/probe"),
+        ),
+        segment_seconds=config.mixer_segment_seconds,
+        master=config.master_secret(),
+    )
+
+
+def main() -> None:
+    config = Config.load_or_exit()
+    log.setup(config.log_level, config.log_format, "mixer")
+    try:
+        if shutil.which(config.mixer_ffmpeg) is None:
+            raise ConfigError(f"ONAIR_MIXER_FFMPEG: there is no program {config.mixer_ffmpeg}")
+        anyio.run(run, config, backend_options={"use_uvloop": True})
+    except* OnairError as errors:
+        sys.exit(wiring.last_words(Config.program, errors))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Wiring of the room manager: `./onair room-manager`."""
+
+import secrets
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import anyio
+import httpx
+from pydantic import SecretBytes
+from ulid import ULID
+
+from pkg import log, wiring
+from pkg.config import read_secret
+from pkg.errors import OnairError
+from pkg.etcd.api import Etcd
+from pkg.health import Readiness
+from pkg.httpserver import BodyLimit, listen, serving
+from pkg.lifecycle import Step, background, run_until_signal
+from pkg.tokens import Tokens
+from roommanager.allocator import Allocator
+from roommanager.api import create_app
+from roommanager.config import Config
+from roommanager.context import Context
+from roommanager.controller import RoomController
+from roommanager.hls import ORIGIN_TIMEOUT, Hls
+from roommanager.housekeeping import sweep_for_ever
+from roommanager.http import Outermost, refuse
+from roommanager.metrics import Metrics
+from roommanager.pins import Tries
+from roommanager.view import View
+from roommanager.wishes import Sources, Wishes
+
+SOURCES = Sources(now=wiring.now, nonce=lambda: secrets.token_hex(16))
+
+
+async def run(config: Config) -> None:
+    bound = listen(config.room_manager_listen)
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+    async with (
+        wiring.etcd_client(config) as etcd,
+        httpx.AsyncClient(timeout=ORIGIN_TIMEOUT, limits=limits, trust_env=False) as client,
+    ):
+        rng = wiring.rng()
+        view = View(etcd, rng)
+        controller = RoomController(etcd, view, SOURCES, rng)
+        context = build(config, etcd, view, client)
+        app = Outermost(
+            BodyLimit(create_app(context), refuse), context.metrics, lambda: str(ULID())
+        )
+
+        @asynccontextmanager
+        async def caches() -> AsyncGenerator[None]:
+            async with background(view.informer.run):
+                yield
+
+        async def become_ready() -> None:
+            await view.informer.synced.wait()
+            context.readiness.clear("cache")
+            await anyio.sleep_forever()
+
+        async def sweep() -> None:
+            await sweep_for_ever(view, controller.queue)
+
+        await run_until_signal(
+            [
+                Step("http", lambda: serving(app, bound), "probes that find nobody while we list"),
+                Step("caches", caches, "decisions on an empty copy"),
+                Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
+                Step("rooms", lambda: background(controller.run), "a sweep without workers"),
+                Step("housekeeping", lambda: background(sweep), "leftovers nobody noticed"),
+            ]
+        )
+
+
+def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> Context:
+    rng = wiring.rng()
+    master = config.master_secret()
+    return Context(
+        etcd=etcd,
+        view=view,
+        wishes=Wishes(etcd, view, Allocator(config.room_manager_policy, rng), SOURCES),
+        hls=Hls(view, client),
+        tokens=Tokens(master),
+        tries=Tries(),
+        metrics=Metrics(view),
+        readiness=Readiness("cache"),
+        api_key=read_secret(config.room_manager_api_key_file, "room_manager_api_key_file"),
+        master=SecretBytes(master),
+        public_url=config.public_url,
+        clock=lambda: int(datetime.now(UTC).timestamp()),
+        room_id=lambda: f"ro_{str(ULID()).lower()}",
+        salt=lambda: secrets.token_bytes(16),
+    )
+
+
+def main() -> None:
+    config = Config.load_or_exit()
+    log.setup(config.log_level, config.log_format, "room-manager")
+    try:
+        anyio.run(run, config, backend_options={"use_uvloop": True})
+    except* OnairError as errors:
+        sys.exit(wiring.last_words(Config.program, errors))
+
+
+if __name__ == "__main__":
+    main()
