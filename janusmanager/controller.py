@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
-from janusmanager.api import Janus, JanusRefusedError, JanusUnavailableError, NoSuchRoomError
+from janusmanager.api import Janus, JanusRefusedError, JanusUnavailableError
 from janusmanager.execute import Tools, execute
 from janusmanager.inventory import Inventory
 from janusmanager.plan import Action, Facts, Forward, Report, Self, Withdraw, plan
 from pkg import backoff, controller, keys
 from pkg.assignments import Assigned, Assignments
-from pkg.errors import OnairError, TransientError
+from pkg.errors import TransientError
 from pkg.etcd.api import Etcd
 from pkg.informer import UndecodableError
 from pkg.model import Epoch, JanusState, Kind, MixerState, RoomId
@@ -53,7 +53,6 @@ class JanusController:
         self.inventory = Inventory(janus, lambda *room: room_secret(node.master, *room))
         self.read = anyio.Event()  # the inventory, for the first time
         self.refusal: str | None = None
-        self._rebuilding = True
         self.orphans: frozenset[tuple[RoomId, Epoch]] = frozenset()  # written by housekeeping
         self._trouble: dict[RoomId, str] = {}
         self._tools = Tools(
@@ -75,7 +74,6 @@ class JanusController:
         seen = failures = 0
         while True:
             number = await self._janus.connection(seen)
-            self._rebuilding = True
             try:
                 await self._rebuild(number)
                 seen, failures, self.refusal = number, 0, None
@@ -92,7 +90,6 @@ class JanusController:
     async def _rebuild(self, connection: int) -> None:
         log.info("rebuild.started", connection=connection)
         await self.inventory.relist()
-        self._rebuilding = False
         self.read.set()
         self.enqueue_all()
         log.info("rebuild.ended", connection=connection, rooms=len(self.inventory.rooms()))
@@ -125,8 +122,6 @@ class JanusController:
 
     async def _look(self, room_id: RoomId) -> Facts | None:
         """None while its keys are not listed: their first list puts it into the queue."""
-        if self._rebuilding:
-            raise JanusUnavailableError("what Janus holds is still being read")
         if self.inventory.is_doubted(room_id):
             await self.inventory.refresh(room_id)
         assigned = self.assignments.get(room_id)
@@ -162,11 +157,7 @@ class JanusController:
     async def _act(self, facts: Facts, actions: list[Action]) -> bool:
         """Whether to look again now. A write to etcd comes back by itself, through the copy."""
         for action in actions:
-            try:
-                await self._execute(facts, action)
-            except NoSuchRoomError as error:
-                log.info("janus_room.missing", room=facts.assigned.room_id, number=error.number)
-                return True
+            await self._execute(facts, action)
         return bool(actions) and not isinstance(actions[-1], Report | Withdraw)
 
     async def _execute(self, facts: Facts, action: Action) -> None:
@@ -178,9 +169,7 @@ class JanusController:
         try:
             await execute(self._tools, facts.assigned, action)
             self._trouble.pop(room_id, None)
-        except NoSuchRoomError:
-            raise
-        except OnairError as error:
+        except (JanusUnavailableError, JanusRefusedError) as error:
             self._trouble[room_id] = str(error)
             raise
 

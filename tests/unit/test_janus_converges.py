@@ -1,8 +1,10 @@
 """From any observation, with Janus and etcd behaving, the plan converges (I5, I14)."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from janusmanager.api import Forwarder
@@ -52,7 +54,7 @@ class World:
     present: dict[int, Present]
     orphans: frozenset[Epoch]
     trouble: str | None
-    stream_ids: list[int] = field(default_factory=lambda: list(range(1_000, 2_000)))
+    stream_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1_000))
 
     def facts(self) -> Facts:
         live = self.live
@@ -86,7 +88,7 @@ class World:
         keep, surplus = match_forwarders(there, action.host, action.port, action.ssrc)
         rest = [f for f in there if f.stream_id not in surplus]
         if keep is None:
-            made = Forwarder(self.stream_ids.pop(), action.host, action.port, action.ssrc)
+            made = Forwarder(next(self.stream_ids), action.host, action.port, action.ssrc)
             rest.append(made)
         self._keep(action.number, rest)
         self.trouble = None
@@ -98,51 +100,62 @@ class World:
         self.present[number] = replace(self.present[number], forwarders=tuple(forwarders))
 
 
-epochs = st.integers(1, 4).map(Epoch)
-ports = st.sampled_from([30_000, 30_002, 70_000])
-hosts = st.sampled_from(["127.0.0.1", "10.0.0.2", "m1.example"])
+# Few values, the usual ones more often: what matters is that they meet.
+epochs = st.integers(1, 3).map(Epoch)
+ports = st.sampled_from([30_000, 30_000, 30_002, 70_000])
+hosts = st.sampled_from(["127.0.0.1", "127.0.0.1", "127.0.0.1", "10.0.0.2", "m1.example"])
 ssrcs = st.one_of(epochs.map(lambda e: forwarder_ssrc(ROOM, e)), st.just(STRANGER_SSRC))
 numbers = st.integers(100_000, 100_003)
-endpoints = st.builds(Endpoints, ws=st.sampled_from(["ws://j1", "ws://old"]))
-modules = st.sampled_from([J1, J2])
-previous = st.builds(Previous, mixer_id=modules, epoch=epochs, endpoints=endpoints)
-lives = st.builds(
-    LiveMeta,
-    room_id=st.just(ROOM),
-    status=st.sampled_from(Desired),
-    janus_id=modules,
-    janus_epoch=epochs,
-    janus_slot=st.just(0),
-    mixer_id=modules,
-    mixer_epoch=epochs,
-    mixer_slot=st.just(0),
-    epoch=epochs,
-    nonce=st.just("n"),
-    started_at=st.just(""),
-    on_air_at=st.none(),
-    placed=st.just({}),
-    previous=st.none() | previous,
-)
-observations = st.builds(
-    JanusState,
-    janus_id=modules,
-    janus_room_id=numbers,
-    status=st.sampled_from(JanusStatus),
-    epoch=epochs,
-    endpoints=endpoints,
-    mixer_epoch=st.none() | epochs,
-    reason=st.none() | st.just("why"),
-)
-mixers = st.builds(
-    MixerState,
-    mixer_id=modules,
-    ip=hosts,
-    port=ports,
-    status=st.sampled_from(MixerStatus),
-    epoch=epochs,
-    endpoints=endpoints,
-    reason=st.none(),
-)
+endpoints = st.sampled_from([Endpoints(ws="ws://j1"), Endpoints(ws="ws://old")])
+modules = st.sampled_from([J1, J1, J1, J2])
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> LiveMeta:
+    former = draw(st.none() | epochs)
+    before = Previous(mixer_id=J2, epoch=former, endpoints=Endpoints()) if former else None
+    return LiveMeta(
+        room_id=ROOM,
+        status=draw(st.sampled_from([Desired.ONAIR, Desired.ONAIR, *Desired])),
+        janus_id=draw(modules),
+        janus_epoch=draw(epochs),
+        janus_slot=0,
+        mixer_id=J1,
+        mixer_epoch=draw(epochs),
+        mixer_slot=0,
+        epoch=Epoch(3),
+        nonce="n",
+        started_at="",
+        previous=before,
+    )
+
+
+# Not st.builds: it makes up values for a record's aliases besides, and those win.
+@st.composite
+def observations(draw: st.DrawFn) -> JanusState:
+    return JanusState(
+        janus_id=draw(modules),
+        janus_room_id=draw(numbers),
+        status=draw(st.sampled_from(JanusStatus)),
+        epoch=draw(epochs),
+        endpoints=draw(endpoints),
+        mixer_epoch=draw(st.none() | epochs),
+        reason=draw(st.none() | st.just("why")),
+    )
+
+
+@st.composite
+def mixers(draw: st.DrawFn) -> MixerState:
+    return MixerState(
+        mixer_id=J1,
+        ip=draw(hosts),
+        port=draw(ports),
+        status=MixerStatus.STARTING,
+        epoch=draw(epochs),
+        endpoints=Endpoints(),
+    )
+
+
 forwarders = st.lists(
     st.builds(Forwarder, st.integers(1, 99), hosts, ports, ssrcs),
     max_size=4,
@@ -151,16 +164,23 @@ forwarders = st.lists(
 rooms = st.lists(
     st.builds(Present, numbers, epochs, forwarders), max_size=4, unique_by=lambda p: p.number
 ).map(lambda found: {p.number: p for p in found})
-worlds = st.builds(
-    World,
-    held=st.lists(epochs, max_size=3, unique=True),
-    live=st.none() | lives,
-    observed=st.none() | observations,
-    mixer=st.none() | mixers,
-    present=rooms,
-    orphans=st.frozensets(epochs),
-    trouble=st.none() | st.just("no socket"),
-)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    live = draw(st.one_of(lives(), lives(), lives(), st.none()))
+    held = draw(st.sets(epochs, max_size=3))
+    if live is not None and draw(st.integers(0, 3)):
+        held.add(live.janus_epoch)
+    return World(
+        held=sorted(held),
+        live=live,
+        observed=draw(st.none() | observations()),
+        mixer=draw(st.one_of(mixers(), mixers(), st.none())),
+        present=draw(rooms),
+        orphans=draw(st.frozensets(epochs)),
+        trouble=draw(st.none() | st.just("no socket")),
+    )
 
 
 def settle(world: World) -> None:
@@ -173,19 +193,20 @@ def settle(world: World) -> None:
     raise AssertionError(f"not settled: {actions}")
 
 
-def strangers(world: World) -> set[Forwarder]:
-    there = [f for p in world.present.values() for f in p.forwarders]
-    return {f for f in there if not is_our_ssrc(ROOM, f.ssrc)}
+def strangers(*present: Present) -> set[Forwarder]:
+    return {f for p in present for f in p.forwarders if not is_our_ssrc(ROOM, f.ssrc)}
 
 
-@given(worlds)
+@settings(max_examples=200)
+@given(worlds())
 def test_it_converges_and_then_does_nothing(world: World) -> None:
     settle(world)
     assert plan(world.facts(), ME) == []
     assert set(world.held) <= {world.facts().assigned.wanted}
 
 
-@given(worlds)
+@settings(max_examples=200)
+@given(worlds())
 def test_a_wanted_room_is_there_once_fed_once_and_told(world: World) -> None:
     wanted = world.facts().assigned.wanted
     settle(world)
@@ -208,7 +229,8 @@ def test_a_wanted_room_is_there_once_fed_once_and_told(world: World) -> None:
         assert ours <= {ssrc} | ({forwarder_ssrc(ROOM, before.epoch)} if before else set())
 
 
-@given(worlds)
+@settings(max_examples=200)
+@given(worlds())
 def test_what_is_not_wanted_and_not_unknown_is_gone(world: World) -> None:
     first = world.facts()
     settle(world)
@@ -218,13 +240,12 @@ def test_what_is_not_wanted_and_not_unknown_is_gone(world: World) -> None:
         assert left.isdisjoint(first.orphans)
 
 
-@given(worlds)
+@settings(max_examples=200)
+@given(worlds())
 def test_strangers_forwarders_live_as_long_as_their_room(world: World) -> None:
-    before = {
-        number: strangers(replace(world, present={number: p}))
-        for number, p in world.present.items()
-    }
+    before = dict(world.present)
     settle(world)
-    after = strangers(world)
+    after = strangers(*world.present.values())
     for number in world.present.keys() & before.keys():
-        assert before[number] <= after
+        if world.present[number].epoch == before[number].epoch:
+            assert strangers(before[number]) <= after

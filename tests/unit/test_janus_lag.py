@@ -1,0 +1,64 @@
+"""Two watches, two ages: a module's places may show before the wishes they were taken with."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from pkg import keys
+from pkg.etcd.api import Batch, ConflictError
+from pkg.etcd.memory import MemoryEtcd
+from pkg.model import RoomId
+from tests.support.fake_janus import FakeJanus
+from tests.support.janus_stage import J1, Stage, eventually, running
+
+pytestmark = pytest.mark.anyio
+BLUE = RoomId("blue")
+LAG_SECONDS = 1.0
+
+
+class LaggingEtcd(MemoryEtcd):
+    """What is watched under /rooms/ comes late."""
+
+    @asynccontextmanager
+    async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
+        async with super().watch(prefix, since=since) as batches:
+            yield _late(batches) if prefix.startswith(keys.ROOMS) else batches
+
+
+async def _late(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async for batch in batches:
+        await anyio.sleep(LAG_SECONDS)
+        yield batch
+
+
+async def test_a_fresh_place_is_not_given_back_on_an_old_wish() -> None:
+    stage, janus = Stage(LaggingEtcd()), FakeJanus(J1)
+    async with running(stage.etcd, janus) as controller:
+        await stage.start(BLUE, mixer_port=30_000)
+        await stage.forwarding(BLUE)
+        await anyio.sleep(10)
+        controller.assignments.follow(BLUE)
+        await stage.stop(BLUE)
+        with anyio.fail_after(20):
+            while await stage.slots():
+                await anyio.sleep(0.01)
+        epoch = await stage.start(BLUE, mixer_port=30_000)
+        await stage.forwarding(BLUE, within=10)
+        assert await stage.slots() == {BLUE: epoch}
+
+
+async def test_a_place_is_given_back_only_on_the_present_wish() -> None:
+    stage, janus = Stage(MemoryEtcd()), FakeJanus(J1)
+    async with running(stage.etcd, janus) as controller:
+        await stage.start(BLUE)
+        await eventually(lambda: bool(janus.rooms), within=1)
+        await anyio.sleep(1)
+        assigned = controller.assignments.get(BLUE)
+        assert assigned is not None
+        assert assigned.wanted is not None
+        stale = replace(assigned, live_revision=assigned.live_revision - 1)
+        with pytest.raises(ConflictError):
+            await controller.assignments.withdraw(stale, "janus", {assigned.wanted})
