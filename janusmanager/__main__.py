@@ -1,7 +1,6 @@
 """Wiring of the Janus manager: `./onair janus-manager`."""
 
 import sys
-from importlib.metadata import version
 
 import anyio
 
@@ -11,7 +10,7 @@ from janusmanager.driver import JanusDriver
 from janusmanager.housekeeping import Housekeeping
 from janusmanager.plan import Self
 from janusmanager.wellness import trouble
-from pkg import keys, log, wiring
+from pkg import __version__, keys, log, wiring
 from pkg.errors import OnairError
 from pkg.heartbeat import Heart, describer
 from pkg.lifecycle import Step, background, run_until_signal
@@ -36,7 +35,7 @@ async def run(config: Config) -> None:
                 await janus.read.wait()
 
         describe = describer(
-            config.janus_manager_capacity, config.endpoints, wiring.now(), version("onair")
+            config.janus_manager_capacity, config.endpoints, wiring.now(), __version__
         )
         heart = Heart(etcd, keys.heartbeat(Kind.JANUS, janus_id), describe, check)
         caches = janus.assignments.informer.run

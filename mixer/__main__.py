@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from importlib.metadata import version
 
 import anyio
 import anyio.to_thread
@@ -16,7 +15,7 @@ from mixer.housekeeping import sweep_for_ever
 from mixer.plan import Self
 from mixer.ports import Ports
 from mixer.wellness import trouble
-from pkg import keys, log, wiring
+from pkg import __version__, keys, log, wiring
 from pkg.errors import ConfigError, OnairError
 from pkg.heartbeat import Heart, describer
 from pkg.httpserver import listen, serving
@@ -48,7 +47,7 @@ async def run(config: Config) -> None:
             return await anyio.to_thread.run_sync(trouble, config)
 
         me = describer(
-            config.mixer_capacity, node(config).me.endpoints, wiring.now(), version("onair")
+            config.mixer_capacity, node(config).me.endpoints, wiring.now(), __version__
         )
         heart = Heart(etcd, keys.heartbeat(Kind.MIXER, mixer_id), me, check)
 

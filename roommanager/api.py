@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Annotated
 
 import anyio
@@ -12,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from pkg import __version__
 from pkg.errors import OnairError
 from pkg.model import Kind, RoomId
 from pkg.tokens import Role
@@ -192,7 +192,7 @@ async def metrics(ctx: Ctx) -> Response:
 def create_app(context: Context) -> FastAPI:
     app = FastAPI(
         title="Onair",
-        version=version("onair"),
+        version=__version__,
         description="A self-hosted control plane for live audio rooms.",
         redoc_url=None,
     )
