@@ -1,5 +1,6 @@
 """Two watches, two ages: a module's places may show before the wishes they were taken with."""
 
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,9 +9,12 @@ import anyio
 import pytest
 
 from pkg import keys
+from pkg.assignments import Assignments
 from pkg.etcd.api import Batch, ConflictError
 from pkg.etcd.memory import MemoryEtcd
-from pkg.model import RoomId
+from pkg.lifecycle import background
+from pkg.model import Kind, RoomId
+from pkg.workqueue import WorkQueue
 from tests.support.fake_janus import FakeJanus
 from tests.support.janus_stage import J1, Stage, eventually, running
 
@@ -34,20 +38,18 @@ async def _late(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         yield batch
 
 
-async def test_a_fresh_place_is_not_given_back_on_an_old_wish() -> None:
-    stage, janus = Stage(LaggingEtcd()), FakeJanus(J1)
-    async with running(stage.etcd, janus) as controller:
-        await stage.start(BLUE, mixer_port=30_000)
-        await stage.forwarding(BLUE)
-        await anyio.sleep(10)
-        controller.assignments.follow(BLUE)
-        await stage.stop(BLUE)
-        with anyio.fail_after(20):
-            while await stage.slots():
-                await anyio.sleep(0.01)
-        epoch = await stage.start(BLUE, mixer_port=30_000)
-        await stage.forwarding(BLUE, within=10)
-        assert await stage.slots() == {BLUE: epoch}
+async def test_a_fresh_place_waits_for_its_wish() -> None:
+    stage, rng = Stage(LaggingEtcd()), random.Random(1)
+    assignments = Assignments(stage.etcd, Kind.JANUS, J1, WorkQueue(rng), rng)
+    assignments.follow(BLUE)
+    async with background(assignments.informer.run, ready=assignments.informer.synced.wait):
+        epoch = await stage.start(BLUE)
+        await eventually(lambda: bool(assignments.held(BLUE)), within=LAG_SECONDS / 2)
+        assert assignments.get(BLUE) is None
+        await anyio.sleep(LAG_SECONDS)
+        assigned = assignments.get(BLUE)
+        assert assigned is not None
+        assert assigned.wanted == epoch
 
 
 async def test_a_place_is_given_back_only_on_the_present_wish() -> None:
