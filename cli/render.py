@@ -81,6 +81,8 @@ def is_noise(part: str, line: str) -> bool:
     [True, False]
     >>> [is_noise("janus", t) for t in ("[WARN] x", "[Sat Nov 21 10:12:05] [ERR] x")]
     [True, False]
+    >>> is_noise("janus", "[ERR] Unauthorized (wrong admin_key)")  # our manager tests the lock
+    True
     >>> is_noise("mixer", "anything")
     False
     """
@@ -88,5 +90,5 @@ def is_noise(part: str, line: str) -> bool:
         level = str((parse(line) or {}).get("level", "info"))
         return level in ("debug", "info", "warn")
     if part == "janus":
-        return not re.search(r"\[(ERR|FATAL)\]", line)
+        return not re.search(r"\[(ERR|FATAL)\]", line) or "admin_key)" in line
     return False

@@ -36,9 +36,6 @@ class Config(Settings):
         description="file with general.admin_key of janus.plugin.audiobridge.jcfg",
     )
     janus_manager_capacity: int = Field(100, ge=0, le=10_000, description="rooms at once")
-    janus_manager_host: str = Field(
-        "", description="host name or address for operators to see; default the system's"
-    )
 
     @field_validator("janus_manager_id")
     @classmethod
