@@ -82,6 +82,10 @@ class Processes(Protocol):
         """The facts its health is judged by, read now; about 0.1 ms."""
         ...
 
+    async def is_noisy(self, port: int) -> bool:
+        """Whether somebody sends to a free port: listens for a few forwarder intervals (20 ms)."""
+        ...
+
     def bindable(self, port: int) -> bool:
         """Whether ``port`` and ``port + 1`` can be bound by FFmpeg right now."""
         ...

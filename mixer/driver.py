@@ -27,6 +27,7 @@ from pkg.model import Epoch, ModuleId, RoomId
 PATH = "/usr/local/bin:/usr/bin:/bin"
 TERM_SECONDS = 3.0
 KILL_SECONDS = 2.0
+NOISE_SECONDS = 0.07  # a forwarder sends every 20 ms
 NUDGES = 3  # two in a row make a new RTP source believed (RFC 3550 §A.1); one is spare
 OPUS_SILENCE = b"\xf8\xff\xfe"
 
@@ -153,6 +154,9 @@ class FfmpegProcesses:
 
     def _words(self, whose: Running | Marker) -> str:
         return last_words(files.log_tail(self._layout, whose.room_id, whose.epoch))
+
+    async def is_noisy(self, port: int) -> bool:
+        return bool(await noisy_ports(self._address, [port], NOISE_SECONDS))
 
     def bindable(self, port: int) -> bool:
         return is_bindable(self._address, port) and is_bindable(self._address, port + 1)

@@ -1,7 +1,7 @@
 """Carry out the plan: the only place of the mixer with side effects on etcd and FFmpeg."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import structlog
@@ -13,7 +13,7 @@ from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg.assignments import Assigned, Assignments
 from pkg.errors import TransientError
-from pkg.model import Epoch, RoomId
+from pkg.model import Epoch, LiveMeta, RoomId
 from pkg.secrets import hls_key
 
 log = structlog.get_logger()
@@ -65,7 +65,7 @@ async def _stop(tools: Tools, running: Running, failed: str | None) -> None:
         tools.inventory.add(running, since if since is not None else now)
         raise
     if failed is None:
-        tools.ports.quarantine([running.port], anyio.current_time())
+        tools.ports.rest(running.port, anyio.current_time())
     else:
         lived = now - since if since is not None else 0.0
         tools.restarts.note((running.room_id, running.epoch), failed, lived, now)
@@ -86,15 +86,26 @@ async def _start(tools: Tools, assigned: Assigned, epoch: Epoch, port: int | Non
     live = assigned.live
     if live is None:
         return
-    now = anyio.current_time()
-    room_id = assigned.room_id
-    key = hls_key(tools.master, room_id, live.nonce)
+    mix = Mix(assigned.room_id, epoch, port or 0, live.nonce, _key(tools, live))
     in_use = tools.inventory.ports() | (tools.promised() - {port})
     if port is not None and port not in in_use and tools.processes.bindable(port):
-        running = await tools.processes.spawn(Mix(room_id, epoch, port, live.nonce, key))
+        running = await tools.processes.spawn(mix)
     else:
-        with tools.ports.reserved(in_use, now) as fresh:
-            running = await tools.processes.spawn(Mix(room_id, epoch, fresh, live.nonce, key))
+        running = await _spawn_on_a_quiet_port(tools, mix, in_use)
     tools.inventory.add(running, anyio.current_time())
     tools.watch(running)
-    log.info("mix.started", room=room_id, epoch=epoch, port=running.port, pid=running.pid)
+    log.info("mix.started", room=assigned.room_id, epoch=epoch, port=running.port, pid=running.pid)
+
+
+def _key(tools: Tools, live: LiveMeta) -> bytes:
+    return hls_key(tools.master, live.room_id, live.nonce)
+
+
+async def _spawn_on_a_quiet_port(tools: Tools, mix: Mix, in_use: set[int]) -> Running:
+    """On a pair that nobody has and nobody sends to. Raises NoPortError, SpawnError."""
+    while True:
+        with tools.ports.reserved(in_use, anyio.current_time()) as port:
+            if tools.ports.is_unused(port) or not await tools.processes.is_noisy(port):
+                return await tools.processes.spawn(replace(mix, port=port))
+        tools.ports.quarantine([port], anyio.current_time())
+        log.warning("port.noisy", port=port)

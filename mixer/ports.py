@@ -2,7 +2,8 @@
 
 In use is what living processes hold (their markers say so); this class adds only what no list
 can tell: pairs being handed out right now, and pairs to leave alone for a while, because a
-stranger holds them or because a forwarder may still send there (another room's sound!).
+stranger holds or feeds them. A used pair may still be fed by its old room's forwarder (another
+room's sound!): it rests for some seconds, and whoever takes it again listens first.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from mixer.api import NoPortError
 
 QUARANTINE_SECONDS = 60.0
+REST_SECONDS = 5.0
 
 
 class Ports:
@@ -35,8 +37,16 @@ class Ports:
         finally:
             self._reserved.discard(port)
 
+    def rest(self, port: int, now: float) -> None:
+        """Leave a pair alone for a moment: its process ended in good order."""
+        self._until[port] = now + REST_SECONDS
+
+    def is_unused(self, port: int) -> bool:
+        """Never handed back since we began: nobody can be sending there."""
+        return port not in self._until
+
     def quarantine(self, ports: Iterable[int], now: float) -> None:
-        """Leave pairs alone for a minute: after their process ended, or when they were noisy."""
+        """Leave pairs alone for a minute: a stranger has them, or somebody sends there."""
         self._until.update(dict.fromkeys(ports, now + QUARANTINE_SECONDS))
 
     def free(self, in_use: Collection[int], now: float) -> list[int]:

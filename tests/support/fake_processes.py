@@ -59,11 +59,15 @@ class FakeProcess:
 
 
 class Machine:
-    """``strangers``: ports that somebody else holds. ``disk_full``: files stay empty."""
+    """``strangers``: ports that somebody else holds; ``noisy``: that somebody sends to.
+
+    ``disk_full``: files stay empty.
+    """
 
     def __init__(self, segment_seconds: float = 2.0) -> None:
         self.segment_seconds = segment_seconds
         self.strangers: set[int] = set()
+        self.noisy: set[int] = set()
         self.disk_full = False
         self.processes: dict[int, FakeProcess] = {}
         self.folders: dict[tuple[RoomId, Epoch], int] = {}  # → newest sequence listed, or -1
@@ -195,6 +199,10 @@ class FakeProcesses:
             hollow=own and self.machine.disk_full,
             last_words=process.last_words,
         )
+
+    async def is_noisy(self, port: int) -> bool:
+        await anyio.sleep(0.07)
+        return port in self.machine.noisy
 
     def bindable(self, port: int) -> bool:
         return not (self.machine.is_taken(port) or self.machine.is_taken(port + 1))

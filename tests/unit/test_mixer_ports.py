@@ -7,7 +7,7 @@ import pytest
 
 from mixer.api import NoPortError
 from mixer.driver import is_bindable, noisy_ports
-from mixer.ports import QUARANTINE_SECONDS, Ports
+from mixer.ports import QUARANTINE_SECONDS, REST_SECONDS, Ports
 from tests.support.ffmpeg import HERE, free_port
 from tests.support.rtp import tone
 
@@ -72,3 +72,12 @@ async def test_a_forwarder_that_lives_on_is_heard_before_its_port_is_given_away(
     noisy, quiet = free_port(), free_port()
     with tone(HERE, noisy), anyio.fail_after(5):
         assert await noisy_ports(HERE, [noisy, quiet]) == {noisy}
+
+
+def test_a_used_pair_rests_and_is_known_as_used() -> None:
+    ports = Ports(30000, 2, lambda _port: True)
+    ports.rest(30000, 0.0)
+    assert ports.free((), REST_SECONDS - 1) == [30002]
+    assert ports.free((), REST_SECONDS) == [30002, 30000]
+    assert ports.is_unused(30002)
+    assert not ports.is_unused(30000), "its old room's forwarder may still send there"
