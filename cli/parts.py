@@ -247,7 +247,6 @@ def janus_manager_env(site: Site) -> dict[str, str]:
         WS_URL=site.janus.ws,
         ADMIN_SECRET_FILE=site.state.secret("janus-admin-secret"),
         ADMIN_KEY_FILE=site.state.secret("janus-admin-key"),
-        HOST=LOOPBACK,
     )
 
 
