@@ -89,7 +89,7 @@ class EtcdClient:
                 await call.write(pb.LeaseKeepAliveRequest(ID=lease))
                 response = await call.read()
             finally:
-                call.cancel()
+                await _end(call)
             if response is grpc.aio.EOF:
                 raise UnavailableError(f"etcd at {member.url}: ended the renewal")
             return float(response.TTL)
@@ -134,7 +134,7 @@ class EtcdClient:
         try:
             yield stream
         finally:
-            call.cancel()
+            await _end(call)
             await stream.aclose()
 
     # -- watching --------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class EtcdClient:
             raise UnavailableError(f"etcd at {member.url}: the watch was not accepted") from None
         finally:
             if not accepted:
-                call.cancel()
+                await _end(call)
         return call
 
     async def _follow(self, member: Member, call: Any, seen: int) -> AsyncGenerator[Batch]:
@@ -289,3 +289,10 @@ class EtcdClient:
             except grpc.aio.AioRpcError as error:
                 raise self._failure(member, error, write=False) from None
             self._metadata = (*HAS_LEADER, ("token", token))
+
+
+async def _end(call: Any) -> None:
+    """Cancel a stream and see it end: an event left over would reach a loop that is closed."""
+    call.cancel()
+    with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+        await call.code()
