@@ -42,7 +42,14 @@ async def create(etcd: Etcd, meta: RoomMeta) -> int:
 
 
 async def assign(etcd: Etcd, facts: RoomFacts, live: LiveMeta, places: Mapping[Kind, Place]) -> int:
-    """Write livemeta and take both slots, if nothing it was decided on has changed.
+    """Write livemeta and take both slots, if nothing it was decided on has changed."""
+    return await commit(etcd, *taking(facts, live, places))
+
+
+def taking(
+    facts: RoomFacts, live: LiveMeta, places: Mapping[Kind, Place]
+) -> tuple[list[Compare], list[Op]]:
+    """The transaction of a start. Pure; the benchmark sends the same one without us.
 
     The compares on heartbeat and mark mean that nothing lands on a module that died, fell ill
     or is being drained meanwhile; those on the slots that no place is given twice.
@@ -61,7 +68,7 @@ async def assign(etcd: Etcd, facts: RoomFacts, live: LiveMeta, places: Mapping[K
         ]
         holder = Slot(room_id=facts.room_id, epoch=live.half_epoch(kind))
         ops.append(Put(slot, holder.encode()))
-    return await commit(etcd, compares, ops)
+    return compares, ops
 
 
 def assignment(facts: RoomFacts, places: Mapping[Kind, Place], *, nonce: str, now: str) -> LiveMeta:

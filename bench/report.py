@@ -1,0 +1,114 @@
+"""What the benchmarks print: progress while they run, then one table with ratio and goal."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.figures import Goal, Summary, ms, percentile
+from bench.latency import STEPS, Latencies
+from bench.playable import Times
+from bench.throughput import Rates
+
+LATENCY_GOAL = Goal(at_most=1.5)
+RATE_GOAL = Goal(at_least=0.6)
+PLAYABLE_GOAL = Goal(at_most=3.0)
+STEP_WORDS = {
+    "livemeta": "assigned (one transaction)",
+    "mixer": "FFmpeg spawned, port told",
+    "janus": "forwarding",
+}
+
+
+class Progress:
+    """One line on stderr, rewritten in a terminal; ``total`` None: steps are not counted."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        self._show("…" if self._total is None else f"0/{self._total}")
+        return self
+
+    def step(self) -> None:
+        self._done += 1
+        if self._terminal or self._done * 5 % (self._total or 1) < 5:
+            self._show(f"{self._done}/{self._total}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+    ) -> None:
+        self._show("done" if kind is None else "failed")
+        if self._terminal:
+            sys.stderr.write("\n")
+
+    def _show(self, state: str) -> None:
+        line = f"{self._what}: {state}"
+        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        sys.stderr.flush()
+
+
+def machine() -> str:
+    """Where and when: a figure without it says little."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return (
+        f"{now} · {platform.system()} {platform.machine()}, {os.cpu_count()} cores · "
+        f"Python {platform.python_version()} · load {load}"
+    )
+
+
+def latencies(console: Console, found: Latencies) -> bool:
+    ours, raw = Summary.of(found.onair), Summary.of(found.raw)
+    ratio = ours.p50 / raw.p50
+    table = Table(title=f"start → forwarding, {ours.count} rooms and raw chains in turns")
+    for column in ("", "p50", "p99", "worst"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("Onair", ms(ours.p50), ms(ours.p99), ms(ours.worst))
+    table.add_row("raw chain", ms(raw.p50), ms(raw.p99), ms(raw.worst))
+    table.add_row("ratio", f"{ratio:.2f}", f"{ours.p99 / raw.p99:.2f}", "", style="bold")
+    table.add_section()
+    for step in STEPS:
+        at = Summary.of(found.steps[step])
+        table.add_row(f"  seen: {STEP_WORDS[step]}", ms(at.p50), ms(at.p99), ms(at.worst))
+    console.print(table)
+    console.print(f"ratio at p50 {ratio:.2f}, goal {LATENCY_GOAL.words(ratio)}")
+    return LATENCY_GOAL.reached(ratio)
+
+
+def rates(console: Console, found: Rates) -> bool:
+    ours, bare = percentile(found.onair, 0.5), percentile(found.bare, 0.5)
+    table = Table(title=f"starts per second, {len(found.onair)} turns each")
+    for column in ("", "median", "least", "most"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, values in (("one room manager", found.onair), ("bare route", found.bare)):
+        middle = percentile(values, 0.5)
+        table.add_row(name, f"{middle:.0f}", f"{min(values):.0f}", f"{max(values):.0f}")
+    ratio = ours / bare
+    table.add_row("ratio", f"{ratio:.2f}", "", "", style="bold")
+    console.print(table)
+    console.print(f"ratio {ratio:.2f}, goal {RATE_GOAL.words(ratio)}")
+    return RATE_GOAL.reached(ratio)
+
+
+def times(console: Console, found: Times) -> bool:
+    table = Table(title=f"from start, {len(found.playable)} runs")
+    for column in ("", "median", "worst"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = (("first playable segment", found.playable), ("status onair", found.on_air))
+    for name, values in rows:
+        table.add_row(name, f"{percentile(values, 0.5):.2f} s", f"{max(values):.2f} s")
+    console.print(table)
+    median = percentile(found.playable, 0.5)
+    console.print(
+        f"first playable {median:.2f} s at the median, goal {PLAYABLE_GOAL.words(median)}"
+    )
+    return PLAYABLE_GOAL.reached(median)

@@ -1,0 +1,180 @@
+"""Starts per second of one room manager, beside a bare route: in turns, same client, same core.
+
+No module is behind the heartbeats: what is measured is accepting a start, not carrying it out.
+The server in hand has one core to itself (as far as the machine has two); client and etcd share
+the other.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import anyio
+
+from bench import http, records
+from bench.stack import POLL_SECONDS, START_SECONDS, Stack, StackError, end, spawn
+from cli.ports import LOOPBACK, taken
+from pkg.etcd.api import DeletePrefix, Etcd, Op, commit
+from pkg.etcd.client import EtcdClient, EtcdOptions
+from pkg.model import Kind, ModuleId, RoomId
+
+NAMESPACE = "starts"  # beside, not below, what the stack's own room manager watches
+MODULES = 10  # of each kind
+CLIENTS = 16
+ROOMS_PER_TXN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """``starts`` per turn; ``rounds`` turns of each side, after one that does not count."""
+
+    starts: int = 1000
+    rounds: int = 5
+
+    @property
+    def total(self) -> int:
+        return self.starts * (self.rounds + 1)
+
+
+@dataclass(slots=True)
+class Rates:
+    """Per second, one figure a turn; the first turn of each is warm-up and left out."""
+
+    onair: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+
+
+async def measure(stack: Stack, sizes: Sizes, told: Callable[[], None]) -> Rates:
+    found = Rates()
+    etcd = EtcdClient(EtcdOptions([stack.site.etcd_url], namespace=NAMESPACE))
+    try:
+        rooms = await _furnish(etcd, sizes.total)
+        async with _servers(stack) as (onair_url, bare_url):
+            for turn in range(sizes.rounds + 1):
+                wanted = rooms[turn * sizes.starts : (turn + 1) * sizes.starts]
+                ours = await _rate(onair_url, stack.api_key, [_start(room) for room in wanted])
+                told()
+                limit = await _rate(bare_url, stack.api_key, [f"/start/{r}" for r in wanted])
+                told()
+                if turn:
+                    found.onair.append(ours)
+                    found.bare.append(limit)
+    finally:
+        await etcd.txn([], [DeletePrefix("")])
+        await etcd.aclose()
+    return found
+
+
+def _start(room_id: RoomId) -> str:
+    return f"/api/rooms/{room_id}/start"
+
+
+async def _furnish(etcd: Etcd, rooms: int) -> list[RoomId]:
+    """Heartbeats with places for all rooms and to spare, and the idle rooms themselves."""
+    capacity = max(100, 2 * rooms // MODULES)
+    beats: list[Op] = [
+        records.heartbeat(kind, ModuleId(f"{kind.value}-{number:02d}"), capacity)
+        for kind in Kind
+        for number in range(MODULES)
+    ]
+    await commit(etcd, [], beats)
+    made = [RoomId(f"room-{number:011d}") for number in range(rooms)]
+    for first in range(0, rooms, ROOMS_PER_TXN):
+        metas: list[Op] = [records.meta(r) for r in made[first : first + ROOMS_PER_TXN]]
+        await commit(etcd, [], metas)
+    return made
+
+
+@asynccontextmanager
+async def _servers(stack: Stack) -> AsyncGenerator[tuple[str, str]]:
+    """A room manager of its own, and the bare route; pinned to one core beside us."""
+    site, scratch = stack.site, stack.scratch
+    own, other = _free_port(range(6_000, 6_100)), _free_port(range(6_100, 6_200))
+    environ = {
+        "ONAIR_ETCD_ENDPOINTS": site.etcd_url,
+        "ONAIR_ETCD_PREFIX": NAMESPACE,
+        "ONAIR_MASTER_SECRET_FILE": str(site.state.secret("master")),
+        "ONAIR_ROOM_MANAGER_API_KEY_FILE": str(site.state.secret("api-key")),
+        "ONAIR_ROOM_MANAGER_LISTEN": f"{LOOPBACK}:{own}",
+        "ONAIR_LOG_FORMAT": "json",
+    }
+    servers = [
+        spawn(["roommanager"], scratch / "room-manager.log", environ),
+        spawn(["bench.bare", site.etcd_url, str(other)], scratch / "bare.log"),
+    ]
+    try:
+        await _until_ready(own, "/readyz")
+        await _until_ready(other, "/openapi.json")
+        with _parted([server.pid for server in servers], [os.getpid(), stack.pids["etcd"]]):
+            yield f"http://{LOOPBACK}:{own}", f"http://{LOOPBACK}:{other}"
+    finally:
+        with anyio.CancelScope(shield=True):
+            for server in servers:
+                await end(server)
+
+
+def _free_port(among: range) -> int:
+    for port in among:
+        if not taken([port]):
+            return port
+    raise StackError(f"no free port in {among}")
+
+
+async def _until_ready(port: int, path: str) -> None:
+    with anyio.fail_after(START_SECONDS):
+        while True:
+            try:
+                async with http.connected(f"http://{LOOPBACK}:{port}", "") as connection:
+                    status, _ = await connection.ask("GET", path)
+                    if status == 200:
+                        return
+            except OSError:
+                pass
+            await anyio.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _parted(servers: Sequence[int], others: Sequence[int]) -> Iterator[None]:
+    """Servers on one core, us and etcd on the rest; undone afterwards. One core: nothing is done."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield
+        return
+    try:
+        _pin(servers, {cores[0]})
+        _pin(others, set(cores[1:]))
+        yield
+    finally:
+        _pin(others, set(cores))
+
+
+def _pin(pids: Sequence[int], cores: set[int]) -> None:
+    """Every thread of each process: affinity belongs to threads."""
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            try:
+                os.sched_setaffinity(int(task), cores)
+            except ProcessLookupError:  # a thread that has ended meanwhile
+                continue
+
+
+async def _rate(url: str, api_key: str, paths: Sequence[str]) -> float:
+    """Answers per second of ``CLIENTS`` closed loops that share the paths between them."""
+    todo = iter(paths)
+
+    async with AsyncExitStack() as opened:
+        connections = [
+            await opened.enter_async_context(http.connected(url, api_key)) for _ in range(CLIENTS)
+        ]
+        began = perf_counter()
+        async with anyio.create_task_group() as tasks:
+            for connection in connections:
+                tasks.start_soon(_loop, connection, todo)
+        return len(paths) / (perf_counter() - began)
+
+
+async def _loop(connection: http.Connection, todo: Iterator[str]) -> None:
+    for path in todo:
+        await connection.must("POST", path)
