@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Benchmarks: each prints a ratio to a limit measured in the same run.",
 )
 LIMIT_SECONDS = 170.0
+console = Console(highlight=False, soft_wrap=True)
 
 Measuring = Callable[[Stack], Coroutine[Any, Any, bool]]
 
@@ -62,9 +63,6 @@ def onair(
         return report.times(console, found)
 
     raise typer.Exit(run(measure))
-
-
-console = Console(highlight=False)
 
 
 def run(measure: Measuring) -> int:

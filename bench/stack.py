@@ -90,7 +90,11 @@ async def _until_ready(process: subprocess.Popen[bytes], state: StateDir, said: 
             if state.endpoints.exists():
                 return
             await anyio.sleep(POLL_SECONDS)
-    raise StackError(f"the private Onair did not start:\n{said.read_text()[-2000:]}")
+    raise StackError(f"the private Onair did not start:\n{_tail(said)}")
+
+
+def _tail(said: Path) -> str:
+    return said.read_text(errors="replace")[-2000:]
 
 
 async def end(process: subprocess.Popen[bytes]) -> None:

@@ -137,7 +137,7 @@ async def _until_ready(port: int, path: str) -> None:
 
 @contextmanager
 def _parted(servers: Sequence[int], others: Sequence[int]) -> Iterator[None]:
-    """Servers on one core, us and etcd on the rest; undone afterwards. One core: nothing is done."""
+    """Servers on one core, us and etcd on the rest, while the block runs. On one core: nothing."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         yield
