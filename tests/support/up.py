@@ -49,6 +49,19 @@ class Running:
         assert self.process.poll() is None, self.output
         return (self.state / "endpoints.json").exists()
 
+    def shell(self, script: str) -> str:
+        """Run bash at the repository's root, as somebody beside this ``up``; answers its stdout."""
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=ROOT,
+            env=os.environ | {"ONAIR_STATE_DIR": str(self.state), "ONAIR_NO_INSTALL": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
     def modules(self) -> list[dict[str, Any]]:
         key = self.endpoints["apiKey"]
         answer = httpx.get(
@@ -95,9 +108,13 @@ class Starter:
 
 
 def free_base() -> int:
-    """A base whose eight ports are free, other for each test process."""
-    start = 33000 if os.getpid() % 2 else 34000  # below what the kernel hands out most
-    for base in range(start + os.getpid() % 97 * 8, start + 8000, 8):
+    """A base whose eight TCP ports are free, and whose UDP ports no other test process gets.
+
+    ``up`` takes 600 UDP ports by ``N // 8 % 37``: each xdist worker keeps to its own remainder.
+    Below 32768 the kernel hands out no port to clients meanwhile.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(11840 + 8 * (worker % 16), 32000, 8 * ports.UDP_BLOCKS):
         if not ports.taken(range(base, base + ports.TCP_PORTS)):
             return base
     raise AssertionError("no eight free ports")
