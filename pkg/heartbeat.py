@@ -17,7 +17,7 @@ import structlog
 from ulid import ULID
 
 from pkg.errors import TerminalError, TransientError
-from pkg.etcd.api import CreatedIs, Etcd, ModIs, Op, Put, UnavailableError, commit
+from pkg.etcd.api import ConflictError, CreatedIs, Etcd, LeaseIs, ModIs, Op, Put, commit
 from pkg.informer import decode
 from pkg.model import Endpoints, Heartbeat
 
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 TTL_SECONDS = 10
 CHECK_SECONDS = 2.0
+RETRY_SECONDS = 0.5
 
 
 class LeaseLostError(TransientError):
@@ -47,26 +48,45 @@ async def held(etcd: Etcd, *, ttl: int) -> AsyncGenerator[int]:
     lost = False
 
     async def renew(body: anyio.CancelScope) -> None:
-        nonlocal lost, sent
-        while not lost:
-            with anyio.move_on_at(sent + ttl) as window:
-                await anyio.sleep(ttl / 3 if sent + ttl / 3 > anyio.current_time() else 0.2)
-                now = anyio.current_time()
-                try:
-                    lost = await etcd.keep_alive(lease) <= 0
-                    sent = now
-                except UnavailableError as error:
-                    log.warning("lease.renewal_failed", error=str(error))
-                    await anyio.sleep(0.2)
-            lost = lost or window.cancelled_caught
+        nonlocal lost
+        await _renew_until_lost(etcd, lease, ttl, sent)
+        lost = True
         body.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(renew, tasks.cancel_scope)
-        yield lease
-        tasks.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(renew, tasks.cancel_scope)
+            yield lease
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        if len(errors.exceptions) == 1:  # the block's own error, as if there were no group
+            raise errors.exceptions[0] from None
+        raise
     if lost:
         raise LeaseLostError("the lease ran out before etcd accepted a renewal")
+
+
+async def _renew_until_lost(etcd: Etcd, lease: int, ttl: int, sent: float) -> None:
+    """Return when the lease is gone, or ``ttl`` after the last accepted renewal was sent."""
+    while True:
+        with anyio.move_on_at(sent + ttl):
+            await anyio.sleep_until(sent + ttl / 3)
+            renewed = await _renew(etcd, lease)
+            if renewed is not None:
+                sent = renewed
+                continue
+        return
+
+
+async def _renew(etcd: Etcd, lease: int) -> float | None:
+    """Try until etcd answers; when the accepted try was sent, None if etcd knows no such lease."""
+    while True:
+        sent = anyio.current_time()
+        try:
+            return sent if await etcd.keep_alive(lease) > 0 else None
+        except TransientError as error:
+            log.warning("lease.renewal_failed", error=str(error))
+        await anyio.sleep(RETRY_SECONDS)
 
 
 class Heart:
@@ -100,7 +120,7 @@ class Heart:
                     await self._beat(lease)
             except TransientError as error:
                 log.warning("heartbeat.lost", key=self._key, error=str(error))
-                await anyio.sleep(0.5)
+                await anyio.sleep(RETRY_SECONDS)
 
     async def _beat(self, lease: int) -> None:
         reason = await self._check()
@@ -109,11 +129,25 @@ class Heart:
         log.info("heartbeat.registered", key=self._key, reason=reason)
         while True:
             await anyio.sleep(CHECK_SECONDS)
-            now = await self._check()
-            if now != reason:
-                reason = now
-                log.info("health.changed", healthy=reason is None, reason=reason)
-                await self._etcd.txn([], [self._put(self._describe(reason), lease)])
+            reason = await self._stand_by(reason, lease)
+
+    async def _stand_by(self, told: str | None, lease: int) -> str | None:
+        """Tell a change of health, and see that the key is still ours; answers what was told.
+
+        Raises LeaseLostError if it is not: deleted, taken over, or the lease is gone.
+        """
+        reason = await self._check()
+        news = [self._put(self._describe(reason), lease)] if reason != told else []
+        try:
+            await commit(self._etcd, [LeaseIs(self._key, lease)], news)
+        except ConflictError:
+            raise LeaseLostError(f"{self._key} is not ours any more") from None
+        except TransientError as error:
+            log.warning("heartbeat.unsure", key=self._key, error=str(error))
+            return told
+        if news:
+            log.info("health.changed", healthy=reason is None, reason=reason)
+        return reason
 
     async def _register(self, mine: Heartbeat, lease: int) -> None:
         current = await self._etcd.get(self._key)
@@ -135,7 +169,7 @@ class Heart:
                 current = await self._etcd.get(self._key)
                 if current is None or decode(current, Heartbeat).instance_id != holder.instance_id:
                     return
-                await anyio.sleep(0.5)
+                await anyio.sleep(RETRY_SECONDS)
         raise DuplicateModuleError(
             f"{self._key} is held by pid {holder.pid} on {holder.host} (started "
             f"{holder.started_at}), which still renews it: stop that one or choose another id"
