@@ -80,20 +80,30 @@ class Wishes:
             metadata=metadata,
             call=self._sources.nonce(),
         )
+        while True:
+            try:
+                revision = await execute.create(self._etcd, meta)
+            except ConflictError:
+                facts = await self._find(room_id)
+                if facts is not None:
+                    raise RoomExistsError(facts) from None
+            except AmbiguousError:
+                return await self._created_after_all(meta)
+            else:
+                log.info("room.created", room=room_id)
+                return RoomFacts(room_id, revision, meta, revision)
+
+    async def _find(self, room_id: RoomId) -> RoomFacts | None:
+        """None if there is no such room (any more)."""
         try:
-            revision = await execute.create(self._etcd, meta)
-        except ConflictError:
-            raise RoomExistsError(await self.read(room_id)) from None
-        except AmbiguousError:
-            return await self._created_after_all(meta)
-        log.info("room.created", room=room_id)
-        return RoomFacts(room_id, revision, meta, revision)
+            return await self.read(room_id)
+        except RoomNotFoundError:
+            return None
 
     async def _created_after_all(self, meta: RoomMeta) -> RoomFacts:
-        try:
-            facts = await self.read(meta.room_id)
-        except RoomNotFoundError:
-            raise TransientError("etcd did not say whether the room was created") from None
+        facts = await self._find(meta.room_id)
+        if facts is None:
+            raise TransientError("etcd did not say whether the room was created")
         if facts.meta != meta:
             raise RoomExistsError(facts)
         return facts
@@ -207,9 +217,19 @@ class Wishes:
         live = facts.live.model_copy(update={"status": desired})
         try:
             revision = await execute.rewrite(self._etcd, facts, live)
-        except (ConflictError, AmbiguousError):
-            return None  # read again: a wish that landed is found there
+        except ConflictError:
+            return None
+        except AmbiguousError:
+            return await self._ended_after_all(facts, live)
         return replace(facts, live=live, live_revision=revision)
+
+    async def _ended_after_all(self, facts: RoomFacts, live: LiveMeta) -> RoomFacts | None:
+        """The answer was lost; what was asked for may even be over by now."""
+        found = await self._find(facts.room_id)
+        if found is None:
+            return replace(facts, live=live)
+        landed = found.live is not None and found.live.status is live.status
+        return found if landed else None
 
     async def _remove_idle(self, facts: RoomFacts) -> RoomFacts | None:
         ended = self._view.ended(facts.room_id)
@@ -222,8 +242,4 @@ class Wishes:
         return facts
 
     async def _removed_after_all(self, facts: RoomFacts) -> RoomFacts | None:
-        try:
-            await self.read(facts.room_id)
-        except RoomNotFoundError:
-            return facts
-        return None
+        return facts if await self._find(facts.room_id) is None else None

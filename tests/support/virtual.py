@@ -1,0 +1,186 @@
+"""Room managers without their processes, and modules that behave, on one etcd in memory."""
+
+import itertools
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from pkg import keys
+from pkg.etcd.api import KV, Delete, ModIs, Op, Put
+from pkg.etcd.memory import MemoryEtcd, MemoryStore
+from pkg.model import (
+    Desired,
+    Endpoints,
+    Heartbeat,
+    JanusState,
+    JanusStatus,
+    Kind,
+    LiveMeta,
+    Mark,
+    MarkRecord,
+    MixerState,
+    MixerStatus,
+    ModuleId,
+    Record,
+    RoomId,
+    Slot,
+)
+from pkg.schedule import Policy
+from roommanager.allocator import Allocator
+from roommanager.controller import RoomController
+from roommanager.view import View
+from roommanager.wishes import Sources, Wishes
+
+J1, J2, M1, M2 = (ModuleId(i) for i in ("j1", "j2", "m1", "m2"))
+BLUE = RoomId("blue")
+_nonces = itertools.count(1)
+SOURCES = Sources(now=lambda: "2026-01-01T00:00:00.000Z", nonce=lambda: f"{next(_nonces):032x}")
+
+
+def heartbeat(capacity: int, reason: str | None = None, instance: str = "i1") -> Heartbeat:
+    return Heartbeat(
+        status="unhealthy" if reason else "healthy",
+        host="elsewhere",
+        started_at="2026-01-01T00:00:00.000Z",
+        capacity=capacity,
+        endpoints=Endpoints(origin="http://origin"),
+        instance_id=instance,
+        pid=1,
+        reason=reason,
+    )
+
+
+@dataclass
+class Manager:
+    """One room manager: its own client of etcd, its own copy."""
+
+    etcd: MemoryEtcd
+    view: View
+    wishes: Wishes
+    controller: RoomController
+
+
+@asynccontextmanager
+async def manager(
+    store: MemoryStore, *, seed: int = 1, control: bool = True, etcd: MemoryEtcd | None = None
+) -> AsyncGenerator[Manager]:
+    """Its loops run as long as the block; ``control`` False: it only takes wishes."""
+    etcd, rng = etcd or MemoryEtcd(store), random.Random(seed)
+    view = View(etcd, rng)
+    wishes = Wishes(etcd, view, Allocator(Policy.TWO_CHOICES, rng), SOURCES)
+    controller = RoomController(etcd, view, SOURCES, rng)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(view.informer.run)
+        await view.informer.synced.wait()
+        if control:
+            tasks.start_soon(controller.run)
+        yield Manager(etcd, view, wishes, controller)
+        tasks.cancel_scope.cancel()
+
+
+@dataclass
+class Modules:
+    """Every Janus manager and mixer of the fleet, each doing at once what etcd wants of it.
+
+    ``stuck``: these do nothing. ``slow_seconds`` pass before each act.
+    """
+
+    store: MemoryStore
+    slow_seconds: float = 0.0
+    stuck: set[ModuleId] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.etcd = MemoryEtcd(self.store)
+
+    async def register(self, kind: Kind, module_id: ModuleId, capacity: int) -> None:
+        await put(self.etcd, keys.heartbeat(kind, module_id), heartbeat(capacity))
+
+    async def register_all(self, capacity: int = 20) -> None:
+        for kind, module_id in ((Kind.JANUS, J1), (Kind.MIXER, M1)):
+            await self.register(kind, module_id, capacity)
+
+    async def run(self) -> None:
+        while True:
+            changed = self.store.changed
+            for kv in (await self.etcd.range(keys.MODULES)).kvs:
+                parsed = keys.parse_module(kv.key)
+                if parsed and parsed[2].startswith("slots/") and parsed[1] not in self.stuck:
+                    await self._tend(parsed[0], parsed[1], kv)
+            await changed.wait()
+
+    async def _tend(self, kind: Kind, module_id: ModuleId, kv: KV) -> None:
+        slot = Slot.decode(kv.value)
+        found = await self.etcd.get(keys.room(slot.room_id, "livemeta"))
+        live = LiveMeta.decode(found.value) if found else None
+        state_key = keys.room(slot.room_id, "janus" if kind is Kind.JANUS else "mixer")
+        state = await self.etcd.get(state_key)
+        current = live is not None and live.half_epoch(kind) == slot.epoch
+        ops: list[Op] = []
+        if live and current and live.status is Desired.ONAIR:
+            if state is None:
+                ops = [Put(state_key, observed(kind, live).encode())]
+        else:
+            ops = [Delete(kv.key), Delete(state_key)]
+        if ops:
+            await anyio.sleep(self.slow_seconds)
+            seen = ModIs(keys.room(slot.room_id, "livemeta"), found.mod_revision if found else 0)
+            await self.etcd.txn([seen, ModIs(kv.key, kv.mod_revision)], ops)
+
+
+def observed(kind: Kind, live: LiveMeta) -> Record:
+    """What a module reports of a room that is on air."""
+    if kind is Kind.JANUS:
+        return JanusState(
+            janus_id=live.janus_id,
+            janus_room_id=123456,
+            status=JanusStatus.FORWARDING,
+            epoch=live.janus_epoch,
+            endpoints=Endpoints(),
+            mixer_epoch=live.mixer_epoch,
+        )
+    return MixerState(
+        mixer_id=live.mixer_id,
+        ip="127.0.0.1",
+        port=30000,
+        status=MixerStatus.PUBLISHING,
+        epoch=live.mixer_epoch,
+        endpoints=Endpoints(origin="http://origin"),
+    )
+
+
+async def put(etcd: MemoryEtcd, key: str, record: Record) -> int:
+    return (await etcd.txn([], [Put(key, record.encode())])).revision
+
+
+async def mark(etcd: MemoryEtcd, kind: Kind, module_id: ModuleId, word: Mark) -> None:
+    await put(etcd, keys.mark(kind, module_id), MarkRecord(mark=word))
+
+
+async def seen(manager: Manager) -> None:
+    """Wait until the manager's copy stands where etcd stands."""
+    await manager.view.informer.reached("/", manager.etcd.store.revision)
+
+
+async def until(holds: Callable[[], bool], *, within: float = 10.0) -> None:
+    with anyio.fail_after(within):
+        while not holds():
+            await anyio.sleep(0.01)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 10.0) -> None:
+    with anyio.fail_after(within):
+        while not await holds():
+            await anyio.sleep(0.01)
+
+
+def stored(store: MemoryStore, prefix: str) -> list[str]:
+    return [kv.key for kv in store.under(prefix)]
+
+
+def live_of(store: MemoryStore, room_id: RoomId = BLUE) -> LiveMeta:
+    kv = store.get(keys.room(room_id, "livemeta"))
+    assert kv is not None
+    return LiveMeta.decode(kv.value)
