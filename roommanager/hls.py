@@ -92,14 +92,14 @@ class Hls:
         self._segments: OrderedDict[tuple[RoomId, str], bytes] = OrderedDict()
         self._segment_bytes = 0
 
-    async def playlist(self, room_id: RoomId) -> tuple[str, Source]:
+    async def playlist(self, facts: RoomFacts) -> tuple[str, Source]:
         """FFmpeg's playlist of the room's present epoch. Raises NotOnAirError, NotYetError."""
-        source = resolve(self._view, self._view.room(room_id))
+        source = resolve(self._view, facts)
         known = self._fresh(source)
         if known is None:
-            async with self._locks.setdefault(room_id, anyio.Lock()):
+            async with self._locks.setdefault(facts.room_id, anyio.Lock()):
                 known = self._fresh(source) or await self._fetch_playlist(source)
-            self._locks.pop(room_id, None)
+            self._locks.pop(facts.room_id, None)
         return known.text, source
 
     def _fresh(self, source: Source) -> _Playlist | None:
@@ -113,7 +113,7 @@ class Hls:
         try:
             response = await self._client.get(f"{source.url}/live.m3u8")
             text = response.text if response.is_success else ""
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             log.warning("origin.failed", room=source.room_id, error=type(error).__name__)
             text = ""
         if has_segments(text):
@@ -133,14 +133,13 @@ class Hls:
             self._playlists.popitem(last=False)
         return known
 
-    async def segment(self, room_id: RoomId, name: str) -> bytes:
+    async def segment(self, facts: RoomFacts, name: str) -> bytes:
         """A segment's encrypted bytes. Raises NotOnAirError if it is unknown or over."""
-        facts = self._view.room(room_id)
         source = resolve(self._view, facts)
         epoch = epoch_of(name)
         if epoch != source.epoch:
             raise NotOnAirError("no such segment")
-        cached = self._segments.get((room_id, name))
+        cached = self._segments.get((facts.room_id, name))
         if cached is not None:
             return cached
         return await self._fetch_segment(source, name)
@@ -148,7 +147,7 @@ class Hls:
     async def _fetch_segment(self, source: Source, name: str) -> bytes:
         try:
             response = await self._client.get(f"{source.url}/{name}")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotYetError(f"the origin does not answer ({type(error).__name__})") from None
         if not response.is_success:
             raise NotOnAirError("no such segment")

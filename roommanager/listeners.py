@@ -15,20 +15,24 @@ from roommanager.context import Context
 from roommanager.facts import RoomFacts
 from roommanager.hls import NotOnAirError, NotYetError, is_nonce
 from roommanager.issuing import issue
-from roommanager.pins import matches
+from roommanager.pins import caller, matches
 from roommanager.problems import Answer, ProblemError
-from roommanager.requests import Ctx, RoomIdPath, body, body_schema, same_text
+from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
 from roommanager.wishes import RoomNotFoundError
 
 log = structlog.get_logger()
-routes = APIRouter()
+routes = APIRouter(dependencies=[Depends(each_once)])
 
 LISTEN_TOKEN_SECONDS = 12 * 3600
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 PRIVATE = "private, no-store"
 OPEN_PLAYLIST = "public, max-age=1"
 IMMUTABLE = "public, max-age=3600, immutable"
-ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Range",
+    "Access-Control-Max-Age": "86400",
+}
 
 
 @routes.post(
@@ -44,7 +48,7 @@ async def listen(
     facts = await ctx.wishes.read(room_id)
     if facts.meta is not None and facts.meta.pin_hash is not None:
         address = request.client.host if request.client else "unknown"
-        await _check_pin(ctx, f"{room_id} {address}", wish.pin, facts.meta.pin_hash)
+        await _check_pin(ctx, caller(room_id, address), wish.pin, facts.meta.pin_hash)
     token = issue(ctx, room_id, "listener", Role.LISTENER, LISTEN_TOKEN_SECONDS)
     return schemas.ListenToken(
         token=token.token,
@@ -53,15 +57,26 @@ async def listen(
     )
 
 
-async def _check_pin(ctx: Context, caller: str, given: str | None, stored: str) -> None:
-    wait = ctx.tries.wait_seconds(caller, anyio.current_time())
+async def _check_pin(ctx: Context, who: str, given: str | None, stored: str) -> None:
+    wait = ctx.tries.wait_seconds(who, anyio.current_time())
     if wait > 0:
         detail = f"too many wrong PINs; try again in {wait:.0f} s"
         headers = {"Retry-After": str(int(wait) + 1)}
         raise ProblemError(Answer(429, "too-many-tries", detail, headers=headers))
     if given is None or not matches(given, stored):
-        ctx.tries.note(caller, anyio.current_time())
+        ctx.tries.note(who, anyio.current_time())
         raise ProblemError(Answer(403, "wrong-pin", "pin: this is not the room's PIN"))
+
+
+async def _known(ctx: Context, room_id: RoomId) -> RoomFacts:
+    """From the copy; but nobody is told that there is nothing by a copy that is old or empty."""
+    facts = ctx.view.room(room_id)
+    if facts.live is not None or ctx.view.ended(room_id) is not None:
+        return facts
+    facts = await ctx.wishes.read(room_id)
+    if facts.live is None and not ctx.view.informer.synced.is_set():
+        raise _absent(NotYetError("this room manager has just started"))
+    return facts
 
 
 def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
@@ -75,23 +90,22 @@ def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
     except TokenError as error:
         log.info("listener.refused", room=facts.room_id, reason=str(error))
         detail = "this room has a PIN: POST /api/rooms/{roomId}/listen gives the token for ?token="
-        raise ProblemError(Answer(401, "token-needed", detail)) from None
+        headers = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+        raise ProblemError(Answer(401, "token-needed", detail, headers=headers)) from None
     return token
 
 
 @routes.api_route("/hls/{roomId}/live.m3u8", methods=["GET", "HEAD"])
 async def live_playlist(ctx: Ctx, room_id: RoomIdPath, token: str | None = None) -> Response:
     """Open. The room's playlist; the same address for the room's whole life."""
-    facts = ctx.view.room(room_id)
-    if facts.meta is None:
-        facts = await ctx.wishes.read(room_id)
+    facts = await _known(ctx, room_id)
     mine = _may_hear(ctx, facts, token)
     try:
-        text, source = await ctx.hls.playlist(room_id)
+        text, source = await ctx.hls.playlist(facts)
     except OnairError as error:
         raise _absent(error) from None
     links = playlist.Links(playlist.key_link(room_id, source.nonce), mine)
-    headers = {"Cache-Control": PRIVATE if mine else OPEN_PLAYLIST, **ANY_ORIGIN}
+    headers = {"Cache-Control": PRIVATE if mine else OPEN_PLAYLIST}
     composed = playlist.compose(text, links, ended=source.ended)
     return Response(composed, media_type=PLAYLIST_TYPE, headers=headers)
 
@@ -101,24 +115,25 @@ async def segment(
     ctx: Ctx, room_id: RoomIdPath, segment: str, token: str | None = None
 ) -> Response:
     """Open. One encrypted segment."""
-    mine = _may_hear(ctx, ctx.view.room(room_id), token)
+    facts = await _known(ctx, room_id)
+    mine = _may_hear(ctx, facts, token)
     if playlist.epoch_of(segment) is None:
         raise _absent(NotOnAirError("no such segment"))
     try:
-        found = await ctx.hls.segment(room_id, segment)
+        found = await ctx.hls.segment(facts, segment)
     except OnairError as error:
         raise _absent(error) from None
-    headers = {"Cache-Control": PRIVATE if mine else IMMUTABLE, **ANY_ORIGIN}
+    headers = {"Cache-Control": PRIVATE if mine else IMMUTABLE}
     return Response(found, media_type="video/mp2t", headers=headers)
 
 
 def _absent(error: OnairError) -> OnairError:
     """503 while something is on its way, 404 when there is nothing; others as they are."""
     if isinstance(error, NotYetError):
-        headers = {"Retry-After": "1", "Cache-Control": "no-store", **ANY_ORIGIN}
+        headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return ProblemError(Answer(503, "not-yet-onair", str(error), headers=headers))
     if isinstance(error, NotOnAirError):
-        headers = {"Cache-Control": "no-store", **ANY_ORIGIN}
+        headers = {"Cache-Control": "no-store"}
         return ProblemError(Answer(404, "not-on-air", str(error), headers=headers))
     return error
 
@@ -126,16 +141,24 @@ def _absent(error: OnairError) -> OnairError:
 @routes.api_route("/api/rooms/{roomId}/key", methods=["GET", "HEAD"])
 async def key(ctx: Ctx, room_id: RoomIdPath, nonce: str = "", token: str | None = None) -> Response:
     """Open. The AES-128 key of the room's present time on air, 16 bytes; never cached."""
-    facts = ctx.view.room(room_id)
-    if facts.meta is None:
-        facts = await ctx.wishes.read(room_id)
+    facts = await _known(ctx, room_id)
     _may_hear(ctx, facts, token)
     current = _nonce(ctx, facts)
+    if current != nonce and is_nonce(nonce):  # perhaps of a start that the copy does not show yet
+        current = _nonce(ctx, await ctx.wishes.read(room_id))
     if current is None or not is_nonce(nonce) or not same_text(nonce, current):
         raise _absent(NotOnAirError("no key goes with this nonce"))
     found = hls_key(ctx.master.get_secret_value(), room_id, current)
-    headers = {"Cache-Control": PRIVATE, **ANY_ORIGIN}
+    headers = {"Cache-Control": PRIVATE}
     return Response(found, media_type="application/octet-stream", headers=headers)
+
+
+@routes.options("/hls/{roomId}/live.m3u8", status_code=204, include_in_schema=False)
+@routes.options("/hls/{roomId}/{segment}", status_code=204, include_in_schema=False)
+@routes.options("/api/rooms/{roomId}/key", status_code=204, include_in_schema=False)
+async def preflight(room_id: RoomIdPath) -> Response:  # noqa: ARG001 it is checked
+    """A browser asks before a player on another origin may send more than a plain GET."""
+    return Response(status_code=204, headers=PREFLIGHT)
 
 
 def _nonce(ctx: Context, facts: RoomFacts) -> str | None:
