@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 # etcd 3.4 may, after a partition, lose or repeat events (facts.md): compare with a full list.
 RESYNC_SECONDS = 300.0
+STEADY_SECONDS = 5.0  # a watch that lasted so long did not fail at its start
 
 
 class UndecodableError(TerminalError):
@@ -39,6 +40,7 @@ class _Range:
     items: dict[str, KV] = field(default_factory=dict)
     revision: int = 0
     listed: bool = False
+    broken_since: float | None = None
     waiters: list[tuple[int, anyio.Event]] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
@@ -52,7 +54,12 @@ class Informer:
         self._decoded: dict[str, tuple[int, Record]] = {}
         self._tasks: TaskGroup | None = None
         self.synced = anyio.Event()
-        self.broken_since: float | None = None
+
+    @property
+    def broken_since(self) -> float | None:
+        """Since when some range is not known to be as etcd has it; None if all are."""
+        since = [r.broken_since for r in self._ranges.values() if r.broken_since is not None]
+        return min(since, default=None)
 
     # -- reading the copy ------------------------------------------------------------------
 
@@ -107,7 +114,8 @@ class Informer:
         self._listeners.append(listener)
 
     async def reached(self, key: str, revision: int) -> None:
-        """Wait until the copy of the range that holds ``key`` stands at ``revision`` or later."""
+        """Wait until the copy of the range that holds ``key`` stands at ``revision`` or later,
+        or is dropped."""
         found = self._range(key)
         if found is None or found.revision >= revision:
             return
@@ -128,6 +136,8 @@ class Informer:
         dropped = self._ranges.pop(prefix, None)
         if dropped is not None:
             dropped.scope.cancel()
+            for _, waiting in dropped.waiters:
+                waiting.set()
             for key in dropped.items:
                 self._decoded.pop(key, None)
 
@@ -142,17 +152,17 @@ class Informer:
         failures = 0
         with found.scope:
             while True:
+                began = anyio.current_time()
                 try:
                     await self._list_and_watch(found)
-                    failures = 0
                 except CompactedError:
                     log.info("informer.compacted", prefix=found.prefix)
                 except TransientError as error:
-                    if found.listed and self.broken_since is None:
-                        failures = 0
-                        self.broken_since = anyio.current_time()
+                    now = anyio.current_time()
+                    failures = 0 if now - began >= STEADY_SECONDS else failures + 1
+                    if found.listed and found.broken_since is None:
+                        found.broken_since = now
                     seconds = backoff.delay(failures, self._rng, cap=2.0)
-                    failures += 1
                     log.warning(
                         "informer.lost",
                         prefix=found.prefix,
@@ -178,7 +188,7 @@ class Informer:
         for key in before.keys() - found.items.keys():
             self._decoded.pop(key, None)
         first, found.listed = not found.listed, True
-        self.broken_since = None
+        found.broken_since = None
         self._advance(found, snapshot.revision)
         for key in before.keys() | found.items.keys():
             if before.get(key) != found.items.get(key):
