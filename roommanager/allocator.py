@@ -5,8 +5,10 @@ both slot keys (``execute.assign``). Places that this process is about to take a
 claims until the copy shows them, so that a hundred starts at once do not race each other.
 """
 
+import heapq
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,10 +17,11 @@ import anyio
 
 from pkg.errors import OnairError
 from pkg.model import Kind, ModuleId
-from pkg.schedule import Choice, Policy, pick, refusals
+from pkg.schedule import Choice, Policy, pick, refusal, refusals
 from roommanager.fleet import Fleet, Module
 
-Seat: TypeAlias = tuple[Kind, ModuleId, int]
+ModuleKey: TypeAlias = tuple[Kind, ModuleId]
+GUESSES = 8
 
 
 class NoCapacityError(OnairError):
@@ -49,32 +52,36 @@ class Allocator:
     def __init__(self, policy: Policy, rng: random.Random) -> None:
         self._policy = policy
         self._rng = rng
-        # place → revision at which the copy will show it; None while the transaction runs
-        self._claims: dict[Seat, int | None] = {}
+        # place → revision at which the copy will show it; None while the transaction runs.
+        # By module: under load the copy lags, and a start must not pay for the claims of all.
+        self._claims: dict[ModuleKey, dict[int, int | None]] = defaultdict(dict)
+        self._committed: list[tuple[int, ModuleKey, int]] = []  # a heap, by revision
         self._settled = anyio.Event()
 
     def shown(self, revision: int) -> None:
         """The copy stands at ``revision``: claims committed up to it are in the fleet now."""
-        self._claims = {k: r for k, r in self._claims.items() if r is None or r > revision}
+        while self._committed and self._committed[0][0] <= revision:
+            committed, module, slot = heapq.heappop(self._committed)
+            if self._claims[module].get(slot) == committed:
+                del self._claims[module][slot]
 
     def choose(self, fleet: Fleet, seen: int) -> dict[Kind, Place]:
         """One place of each kind; ``seen`` is the revision the fleet stands at.
 
         Raises NoCapacityError if a kind has none, BusyError if all that is free is claimed.
         """
-        claimed = {k for k, r in self._claims.items() if r is None or r > seen}
-        choices = {kind: self._pick(fleet, kind, claimed) for kind in Kind}
+        choices = {kind: self._pick(fleet, kind, seen) for kind in Kind}
         refused = {
             kind: refusals(module.candidate() for module in fleet.of(kind))
             for kind, choice in choices.items()
-            if choice is None and self._pick(fleet, kind, set()) is None
+            if choice is None and not _has_room(fleet, kind)
         }
         if refused:
             raise NoCapacityError(refused)
         if None in choices.values():
             raise BusyError("the last places are being claimed")
         return {
-            kind: self._place(fleet, kind, choice, claimed)
+            kind: self._place(fleet, kind, choice, seen)
             for kind, choice in choices.items()
             if choice is not None
         }
@@ -82,17 +89,15 @@ class Allocator:
     @asynccontextmanager
     async def claiming(self, places: Mapping[Kind, Place]) -> AsyncGenerator["Claim"]:
         """Hold the places while the transaction runs; told its revision, until the copy has it."""
-        wanted = [(p.kind, p.module_id, p.slot) for p in places.values()]
+        wanted = [((p.kind, p.module_id), p.slot) for p in places.values()]
         claim = Claim()
-        self._claims.update(dict.fromkeys(wanted))
+        for module, slot in wanted:
+            self._claims[module][slot] = None
         try:
             yield claim
         finally:
-            for key in wanted:
-                if claim.revision is None:
-                    self._claims.pop(key, None)
-                else:
-                    self._claims[key] = claim.revision
+            for module, slot in wanted:
+                self._settle(module, slot, claim.revision)
             self._settled.set()
             self._settled = anyio.Event()
 
@@ -100,31 +105,48 @@ class Allocator:
         """Wait until some claim of this process has won or lost."""
         await self._settled.wait()
 
-    def _pick(self, fleet: Fleet, kind: Kind, claimed: set[Seat]) -> Choice | None:
-        modules = fleet.of(kind)
-        candidates = (m.candidate(len(_unseen(m, claimed))) for m in modules)
+    def _settle(self, module: ModuleKey, slot: int, revision: int | None) -> None:
+        if revision is None:
+            self._claims[module].pop(slot, None)
+        else:
+            self._claims[module][slot] = revision
+            heapq.heappush(self._committed, (revision, module, slot))
+
+    def _pick(self, fleet: Fleet, kind: Kind, seen: int) -> Choice | None:
+        candidates = (m.candidate(len(self._unseen(m, seen))) for m in fleet.of(kind))
         return pick(candidates, self._policy, self._rng)
 
-    def _place(self, fleet: Fleet, kind: Kind, choice: Choice, claimed: set[Seat]) -> Place:
+    def _place(self, fleet: Fleet, kind: Kind, choice: Choice, seen: int) -> Place:
         module = fleet.get(kind, choice.module_id)
         if module is None or module.heartbeat is None:  # pragma: no cover - pick refuses these
             raise NoCapacityError({kind: {choice.module_id: "no heartbeat"}})
-        taken = module.slots.keys() | _unseen(module, claimed)
-        free = [n for n in range(module.heartbeat.capacity) if n not in taken]
+        taken = module.slots.keys() | self._unseen(module, seen)
         return Place(
             kind=kind,
             module_id=module.module_id,
-            slot=self._rng.choice(free),
+            slot=self._free(module.heartbeat.capacity, taken),
             heartbeat_revision=module.heartbeat_revision,
             mark_revision=module.mark_revision,
             why=choice.why,
         )
 
+    def _free(self, capacity: int, taken: Collection[int]) -> int:
+        """Any free place; guessed first, for a list of all would cost more than the rest."""
+        for _ in range(GUESSES):
+            guess = self._rng.randrange(capacity)
+            if guess not in taken:
+                return guess
+        return self._rng.choice([n for n in range(capacity) if n not in taken])
 
-def _unseen(module: Module, claimed: set[Seat]) -> set[int]:
-    """The module's claimed places that its record does not show as taken yet."""
-    own = (n for (kind, i, n) in claimed if (kind, i) == (module.kind, module.module_id))
-    return {n for n in own if n not in module.slots}
+    def _unseen(self, module: Module, seen: int) -> set[int]:
+        """The module's claimed places that its record does not show as taken yet."""
+        claims = self._claims[module.kind, module.module_id]
+        return {n for n, r in claims.items() if (r is None or r > seen) and n not in module.slots}
+
+
+def _has_room(fleet: Fleet, kind: Kind) -> bool:
+    """Were it not for our own claims, could some module take a room?"""
+    return any(refusal(module.candidate()) is None for module in fleet.of(kind))
 
 
 class Claim:
