@@ -29,7 +29,7 @@ class WorkQueue(Generic[K]):
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, K]] = []
         self._failures: dict[K, int] = {}
-        self._changed = anyio.Event()
+        self._waiting: deque[anyio.Event] = deque()
 
     def add(self, key: K) -> None:
         """Have the key looked at now; an earlier wish for later is fulfilled by it."""
@@ -39,7 +39,7 @@ class WorkQueue(Generic[K]):
         self._dirty.add(key)
         if key not in self._processing:
             self._ready.append(key)
-        self._wake()
+            self._wake()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have it looked at in ``seconds``; of several such wishes the earliest wins."""
@@ -69,9 +69,7 @@ class WorkQueue(Generic[K]):
                 self._dirty.discard(key)
                 self._processing.add(key)
                 return key
-            changed = self._changed
-            with anyio.move_on_after(self._seconds_to_next()):
-                await changed.wait()
+            await self._news(self._seconds_to_next())
 
     def done(self, key: K) -> None:
         self._processing.discard(key)
@@ -95,6 +93,22 @@ class WorkQueue(Generic[K]):
             return math.inf
         return max(0.0, self._timers[0][0] - anyio.current_time())
 
+    async def _news(self, seconds: float) -> None:
+        """Until something was added for us to take, or a delay may be over."""
+        woken = anyio.Event()
+        self._waiting.append(woken)
+        try:
+            with anyio.move_on_after(seconds):
+                await woken.wait()
+        except anyio.get_cancelled_exc_class():
+            if woken.is_set():
+                self._wake()  # what we were woken for is another worker's now
+            raise
+        finally:
+            if not woken.is_set():
+                self._waiting.remove(woken)
+
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        """One worker: waking all for each key costs more than most keys' work."""
+        if self._waiting:
+            self._waiting.popleft().set()
