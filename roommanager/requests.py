@@ -18,7 +18,7 @@ B = TypeVar("B", bound=BaseModel)
 _bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:
     found: Context = request.app.state.context
     return found
 
@@ -26,7 +26,7 @@ def context(request: Request) -> Context:
 Ctx = Annotated[Context, Depends(context)]
 
 
-def with_api_key(
+async def with_api_key(
     ctx: Ctx, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Before anything else is looked at: a stranger learns nothing from validation errors."""
@@ -37,19 +37,19 @@ def with_api_key(
         )
 
 
-def room_id(room: Annotated[str, Path(alias="roomId")]) -> RoomId:
+async def room_id(room: Annotated[str, Path(alias="roomId")]) -> RoomId:
     if not keys.is_room_id(room):
         raise invalid("roomId", "use 1 to 64 of A-Z a-z 0-9 _ -, the first one a letter or digit")
     return RoomId(room)
 
 
-def module_id(module: Annotated[str, Path(alias="moduleId")]) -> ModuleId:
+async def module_id(module: Annotated[str, Path(alias="moduleId")]) -> ModuleId:
     if not keys.is_module_id(module):
         raise invalid("moduleId", "this is no module's id; see GET /api/modules")
     return ModuleId(module)
 
 
-def module_kind(kind: str) -> Kind:
+async def module_kind(kind: str) -> Kind:
     if kind not in set(Kind):
         raise invalid("kind", "kinds are janus and mixer")
     return Kind(kind)
