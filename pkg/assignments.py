@@ -161,7 +161,11 @@ class Assignments:
             self._notice_slot(key)
 
     def _notice_slot(self, key: str) -> None:
-        number = int(key.removeprefix(self._slots))
+        name = key.removeprefix(self._slots)
+        if not (name.isascii() and name.isdigit()):
+            log.error("slot.misnamed", key=key)
+            return
+        number = int(name)
         kv = self.informer.get(key)
         before = self._holder.pop(number, None)
         if before is not None:
