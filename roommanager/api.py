@@ -1,6 +1,7 @@
 """The REST interface (contract.md §2): HTTP in, wishes out. No decision is made here."""
 
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from pkg import __version__
 from pkg.errors import OnairError
@@ -17,11 +19,12 @@ from pkg.model import Kind, RoomId
 from pkg.tokens import Role
 from roommanager import execute, listing, schemas
 from roommanager.context import Context
+from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
 from roommanager.issuing import issue
 from roommanager.listeners import routes as listener_routes
 from roommanager.pins import hash_pin
-from roommanager.problems import MEDIA_TYPE, Answer, ProblemError, answer
+from roommanager.problems import MEDIA_TYPE, Answer, ProblemError, answer, described
 from roommanager.requests import (
     Ctx,
     KindPath,
@@ -29,6 +32,7 @@ from roommanager.requests import (
     RoomIdPath,
     body,
     body_schema,
+    each_once,
     invalid,
     with_api_key,
 )
@@ -38,7 +42,8 @@ from roommanager.wishes import RoomExistsError
 log = structlog.get_logger()
 
 MAX_PAGE = 200
-api = APIRouter(prefix="/api", dependencies=[Depends(with_api_key)])
+# The key first: a stranger learns nothing from what would be refused otherwise.
+api = APIRouter(prefix="/api", dependencies=[Depends(with_api_key), Depends(each_once)])
 open_routes = APIRouter()
 
 
@@ -46,7 +51,13 @@ def shown(ctx: Context, facts: RoomFacts) -> schemas.Room:
     return schemas.room(facts, ctx.public_url)
 
 
-@api.post("/rooms", status_code=201, openapi_extra=body_schema(schemas.CreateRoom))
+@api.post(
+    "/rooms",
+    status_code=201,
+    openapi_extra=body_schema(schemas.CreateRoom),
+    responses=described(409),
+    response_model_exclude_none=True,
+)
 async def create_room(
     ctx: Ctx, wish: Annotated[schemas.CreateRoom, Depends(body(schemas.CreateRoom))]
 ) -> schemas.Room:
@@ -56,7 +67,7 @@ async def create_room(
     return shown(ctx, await ctx.wishes.create(room_id, pin_hash, wish.metadata))
 
 
-@api.get("/rooms")
+@api.get("/rooms", response_model_exclude_none=True)
 async def list_rooms(
     ctx: Ctx,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
@@ -73,12 +84,14 @@ async def list_rooms(
     )
 
 
-@api.get("/rooms/{roomId}")
+@api.get("/rooms/{roomId}", response_model_exclude_none=True)
 async def get_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
     return shown(ctx, await ctx.wishes.read(room_id))
 
 
-@api.post("/rooms/{roomId}/start")
+@api.post(
+    "/rooms/{roomId}/start", responses=described(409, 503, 504), response_model_exclude_none=True
+)
 async def start_room(
     ctx: Ctx, room_id: RoomIdPath, wait: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> schemas.Room:
@@ -99,24 +112,24 @@ async def _until_on_air(ctx: Context, facts: RoomFacts, seconds: float) -> RoomF
         return facts
     told = schemas.explanation(facts, ctx.view.fleet, reason(facts, ctx.view.fleet))
     detail = f"not on air within {seconds:g} s: {told.reason}"
-    extra = {"explain": told.model_dump(mode="json", by_alias=True)}
+    extra = {"explain": schemas.document(told)}
     raise ProblemError(Answer(504, "not-yet-onair", detail, extra, {"Retry-After": "2"}))
 
 
-@api.post("/rooms/{roomId}/stop")
+@api.post("/rooms/{roomId}/stop", responses=described(409), response_model_exclude_none=True)
 async def stop_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
     """Take the room off the air; it stays, idle."""
     return shown(ctx, await ctx.wishes.stop(room_id))
 
 
-@api.delete("/rooms/{roomId}", status_code=202)
+@api.delete("/rooms/{roomId}", status_code=202, response_model_exclude_none=True)
 async def delete_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
     """Remove the room and all that belongs to it."""
     room = shown(ctx, await ctx.wishes.delete(room_id))
     return room.model_copy(update={"status": RoomStatus.REMOVING})
 
 
-@api.get("/rooms/{roomId}/explain")
+@api.get("/rooms/{roomId}/explain", response_model_exclude_none=True)
 async def explain_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Explanation:
     """Desired beside observed state, and in one sentence why the room is not on air."""
     facts = await ctx.wishes.read(room_id)
@@ -134,7 +147,7 @@ async def issue_token(
     return issue(ctx, room_id, wish.user_id, Role(wish.role), wish.ttl_seconds)
 
 
-@api.get("/modules")
+@api.get("/modules", response_model_exclude_none=True)
 async def list_modules(ctx: Ctx) -> schemas.Modules:
     """The fleet: health, mark, and how many of its places are taken."""
     fleet = await listing.fleet(ctx.etcd)
@@ -144,7 +157,11 @@ async def list_modules(ctx: Ctx) -> schemas.Modules:
     return schemas.Modules(modules=[schemas.module(m) for m in found])
 
 
-@api.put("/modules/{kind}/{moduleId}/mark", openapi_extra=body_schema(schemas.SetMark))
+@api.put(
+    "/modules/{kind}/{moduleId}/mark",
+    openapi_extra=body_schema(schemas.SetMark),
+    response_model_exclude_none=True,
+)
 async def set_mark(
     ctx: Ctx,
     kind: KindPath,
@@ -194,12 +211,17 @@ def create_app(context: Context) -> FastAPI:
         title="Onair",
         version=__version__,
         description="A self-hosted control plane for live audio rooms.",
+        docs_url=None,
         redoc_url=None,
+        responses={"4XX": {"description": "a problem"}},  # instead of the framework's own 422
+        redirect_slashes=False,  # a redirect would send callers to whatever Host they claimed
     )
     app.state.context = context
+    app.include_router(api)  # first: routes are tried in order, and starts must be quick
     app.include_router(open_routes)
     app.include_router(listener_routes)
-    app.include_router(api)
+    add_docs(app)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(OnairError, on_our_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameter)
@@ -211,7 +233,7 @@ async def on_our_error(request: Request, error: Exception) -> Response:
     found = answer(error) if isinstance(error, OnairError) else UNFORESEEN
     if isinstance(error, RoomExistsError):
         room = shown(request.app.state.context, error.facts)
-        found = replace(found, extra={"room": room.model_dump(mode="json", by_alias=True)})
+        found = replace(found, extra={"room": schemas.document(room)})
     if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request.failed", status=found.status, code=found.code, error=str(error))
     return problem(found)
@@ -226,7 +248,21 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         405: ("method-not-allowed", f"{request.method} does not work here; see the Allow header"),
     }
     code, detail = words.get(error.status_code, ("http-error", str(error.detail)))
-    return problem(Answer(error.status_code, code, detail, headers=error.headers or {}))
+    headers = {**(error.headers or {})}
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(Answer(error.status_code, code, detail, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What works at the address; the framework names the methods of one of its routes only."""
+    routes = request.app.router.routes
+
+    def works(method: str) -> bool:
+        scope = {**request.scope, "method": method, "path_params": {}}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    return [m for m in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE") if works(m)]
 
 
 async def on_bad_parameter(_request: Request, error: Exception) -> Response:

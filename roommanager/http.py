@@ -31,11 +31,13 @@ class Outermost:
         scope["path"] = route_path(scope.get("raw_path") or scope["path"].encode())
         started, status = anyio.current_time(), 0
 
+        extra = [(b"x-request-id", request_id.encode()), *headers_for(scope["path"])]
+
         async def stamped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                headers = [*message.get("headers", []), *extra]
                 message = {**message, "headers": headers}
             await send(message)
 
@@ -56,6 +58,22 @@ class Outermost:
             status=status,
             ms=round(seconds * 1000, 1),
         )
+
+
+def headers_for(path: str) -> list[tuple[bytes, bytes]]:
+    """What every answer of the path carries, refusals too.
+
+    Players on other origins may read the playlist, segments and key, and why there are none;
+    no cookie opens anything here, so any origin may, and without credentials.
+
+    >>> [len(headers_for(p)) for p in ("/hls/a/live.m3u8", "/api/rooms/a/key", "/api/rooms/a")]
+    [3, 3, 1]
+    """
+    found = [(b"x-content-type-options", b"nosniff")]
+    if path.startswith("/hls/") or (path.startswith("/api/rooms/") and path.endswith("/key")):
+        found.append((b"access-control-allow-origin", b"*"))
+        found.append((b"access-control-expose-headers", b"Retry-After"))
+    return found
 
 
 def route_path(raw: bytes) -> str:

@@ -1,6 +1,6 @@
 """The open routes: playlist, segments and key for listeners, and the way past a PIN."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import structlog
@@ -16,7 +16,7 @@ from roommanager.facts import RoomFacts
 from roommanager.hls import NotOnAirError, NotYetError, is_nonce
 from roommanager.issuing import issue
 from roommanager.pins import caller, matches
-from roommanager.problems import Answer, ProblemError
+from roommanager.problems import Answer, ProblemError, described
 from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
 from roommanager.wishes import RoomNotFoundError
 
@@ -25,6 +25,8 @@ routes = APIRouter(dependencies=[Depends(each_once)])
 
 LISTEN_TOKEN_SECONDS = 12 * 3600
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+SEGMENT_TYPE = "video/mp2t"
+KEY_TYPE = "application/octet-stream"
 PRIVATE = "private, no-store"
 OPEN_PLAYLIST = "public, max-age=1"
 IMMUTABLE = "public, max-age=3600, immutable"
@@ -35,8 +37,17 @@ PREFLIGHT = {
 }
 
 
+def answers(kind: str, *problems: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: bytes of this kind, or a problem."""
+    found = {"description": "OK", "content": {kind: {"schema": {"type": "string"}}}}
+    return {200: found, **described(*problems)}
+
+
 @routes.post(
-    "/api/rooms/{roomId}/listen", status_code=201, openapi_extra=body_schema(schemas.Listen)
+    "/api/rooms/{roomId}/listen",
+    status_code=201,
+    openapi_extra=body_schema(schemas.Listen),
+    responses=described(403, 429),
 )
 async def listen(
     request: Request,
@@ -95,7 +106,12 @@ def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
     return token
 
 
-@routes.api_route("/hls/{roomId}/live.m3u8", methods=["GET", "HEAD"])
+@routes.get(
+    "/hls/{roomId}/live.m3u8",
+    response_class=Response,
+    responses=answers(PLAYLIST_TYPE, 401, 404, 503),
+)
+@routes.head("/hls/{roomId}/live.m3u8", include_in_schema=False)
 async def live_playlist(ctx: Ctx, room_id: RoomIdPath, token: str | None = None) -> Response:
     """Open. The room's playlist; the same address for the room's whole life."""
     facts = await _known(ctx, room_id)
@@ -110,7 +126,12 @@ async def live_playlist(ctx: Ctx, room_id: RoomIdPath, token: str | None = None)
     return Response(composed, media_type=PLAYLIST_TYPE, headers=headers)
 
 
-@routes.api_route("/hls/{roomId}/{segment}", methods=["GET", "HEAD"])
+@routes.get(
+    "/hls/{roomId}/{segment}",
+    response_class=Response,
+    responses=answers(SEGMENT_TYPE, 401, 404, 503),
+)
+@routes.head("/hls/{roomId}/{segment}", include_in_schema=False)
 async def segment(
     ctx: Ctx, room_id: RoomIdPath, segment: str, token: str | None = None
 ) -> Response:
@@ -124,7 +145,7 @@ async def segment(
     except OnairError as error:
         raise _absent(error) from None
     headers = {"Cache-Control": PRIVATE if mine else IMMUTABLE}
-    return Response(found, media_type="video/mp2t", headers=headers)
+    return Response(found, media_type=SEGMENT_TYPE, headers=headers)
 
 
 def _absent(error: OnairError) -> OnairError:
@@ -138,7 +159,10 @@ def _absent(error: OnairError) -> OnairError:
     return error
 
 
-@routes.api_route("/api/rooms/{roomId}/key", methods=["GET", "HEAD"])
+@routes.get(
+    "/api/rooms/{roomId}/key", response_class=Response, responses=answers(KEY_TYPE, 401, 404)
+)
+@routes.head("/api/rooms/{roomId}/key", include_in_schema=False)
 async def key(ctx: Ctx, room_id: RoomIdPath, nonce: str = "", token: str | None = None) -> Response:
     """Open. The AES-128 key of the room's present time on air, 16 bytes; never cached."""
     facts = await _known(ctx, room_id)
@@ -150,7 +174,7 @@ async def key(ctx: Ctx, room_id: RoomIdPath, nonce: str = "", token: str | None 
         raise _absent(NotOnAirError("no key goes with this nonce"))
     found = hls_key(ctx.master.get_secret_value(), room_id, current)
     headers = {"Cache-Control": PRIVATE}
-    return Response(found, media_type="application/octet-stream", headers=headers)
+    return Response(found, media_type=KEY_TYPE, headers=headers)
 
 
 @routes.options("/hls/{roomId}/live.m3u8", status_code=204, include_in_schema=False)

@@ -9,7 +9,11 @@ Hash: scrypt (RFC 7914) with a salt of its own; text form ``scrypt$salt$hash``, 
 
 import hashlib
 import hmac
+import ipaddress
+import re
 from collections import OrderedDict, deque
+
+from pkg.informer import UndecodableError
 
 TRIES = 5
 WINDOW_SECONDS = 60.0
@@ -23,8 +27,26 @@ def hash_pin(pin: str, salt: bytes) -> str:
 
 
 def matches(pin: str, stored: str) -> bool:
-    _, salt, _ = stored.split("$")
-    return hmac.compare_digest(hash_pin(pin, bytes.fromhex(salt)), stored)
+    """Raises UndecodableError if what is stored is no hash of ours."""
+    found = re.fullmatch(r"scrypt\$([0-9a-f]{32})\$[0-9a-f]{64}", stored)
+    if found is None:
+        raise UndecodableError("the room's pinHash is none; delete the room and make it anew")
+    return hmac.compare_digest(hash_pin(pin, bytes.fromhex(found[1])), stored)
+
+
+def caller(room_id: str, address: str) -> str:
+    """Who is guessing. One subscriber has a whole /64 of IPv6: it counts as one.
+
+    >>> caller("blue", "10.0.0.1"), caller("blue", "2001:db8::1:2"), caller("blue", "unknown")
+    ('blue 10.0.0.1', 'blue 2001:db8::', 'blue unknown')
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return f"{room_id} {address}"
+    if found.version == 4 or found.ipv4_mapped:
+        return f"{room_id} {address}"
+    return f"{room_id} {ipaddress.ip_address(int(found) >> 64 << 64)}"
 
 
 class Tries:

@@ -45,6 +45,18 @@ class Answer:
         }
 
 
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: these answers are problem documents."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
 class ProblemError(OnairError):
     """Raised by the API layer to answer with this problem."""
 

@@ -14,6 +14,7 @@ from roommanager.context import Context
 from roommanager.problems import Answer, ProblemError
 
 B = TypeVar("B", bound=BaseModel)
+MAX_NAME = 64  # how much of a name that a caller made up is repeated to them
 
 _bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
 
@@ -67,13 +68,31 @@ def body(model: type[B]) -> Callable[[Request], Coroutine[Any, Any, B]]:
         raw = await request.body()
         if not raw:
             return _validate(model, {})
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in {"application/json", ""}:
-            detail = "send the body as «Content-Type: application/json»"
-            raise ProblemError(Answer(415, "unsupported-media-type", detail))
+        _check_kind(request)
         return _validate(model, strictjson.loads(raw))
 
     return read
+
+
+def _check_kind(request: Request) -> None:
+    """JSON in UTF-8, as it is: nothing is decompressed, so that nothing can blow up. Raises 415."""
+    kind, _, rest = request.headers.get("content-type", "").lower().partition(";")
+    charset = [p.partition("=")[2].strip(' "') for p in rest.split(";") if "charset" in p]
+    fine = kind.strip() in {"application/json", ""} and set(charset) <= {"utf-8"}
+    if not fine or request.headers.get("content-encoding", "identity").lower() != "identity":
+        detail = "send the body as «Content-Type: application/json», in UTF-8 and not compressed"
+        raise ProblemError(Answer(415, "unsupported-media-type", detail))
+
+
+async def each_once(request: Request) -> None:
+    """A parameter that stands twice is refused: two readers could each take another one.
+
+    Unknown ones are passed over, since players and caches add their own.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if len(names) > 1 and names.count(name) > 1:
+            raise invalid(name[:MAX_NAME], "stands twice in the query; send it once")
 
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -93,7 +112,7 @@ def problem_of(error: ValidationError) -> Answer:
     """422 that names each field and what is wrong with it; the value itself is not repeated."""
     found = [
         {
-            "field": ".".join(str(part) for part in e["loc"]) or "body",
+            "field": ".".join(str(part)[:MAX_NAME] for part in e["loc"]) or "body",
             "message": e["msg"].removeprefix("Value error, "),
         }
         for e in error.errors(include_input=False, include_url=False)[:20]

@@ -12,8 +12,6 @@ from roommanager.facts import RoomFacts
 from roommanager.fleet import Fleet, Module
 from roommanager.status import RoomStatus, derive
 
-METADATA_BYTES = 16 * 1024
-
 
 def _room_id(text: str) -> str:
     if not keys.is_room_id(text):
@@ -34,6 +32,11 @@ class Body(BaseModel):
 
 class Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+def document(answer: Answer) -> dict[str, Any]:
+    """As it is sent: absent fields are left out; nulls within ``metadata`` stay."""
+    return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class CreateRoom(Body):
@@ -60,7 +63,7 @@ class IssueToken(Body):
 
 class SetMark(Body):
     mark: Literal["ready", "draining", "disabled"]
-    deadline_seconds: float | None = Field(None, ge=0, le=7 * 24 * 3600, strict=False)
+    deadline_seconds: float | None = Field(None, ge=0, le=7 * 24 * 3600)
 
     @property
     def as_mark(self) -> Mark:
@@ -106,7 +109,7 @@ class Explanation(Answer):
     status: RoomStatus
     reason: str
     placed: dict[str, str] = Field(description="kind → which module, and why that one")
-    desired: dict[str, Any] | None
+    desired: dict[str, Any] | None = None
     observed: dict[str, Any]
     modules: dict[str, "ModuleView | None"]
 
@@ -127,6 +130,18 @@ class ModuleView(Answer):
 
 class Modules(Answer):
     modules: list[ModuleView]
+
+
+class Problem(BaseModel):
+    """RFC 9457. Some problems carry more: ``errors``, ``lacking``, ``explain``, ``room``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="stable, for machines")
 
 
 class Token(Answer):
