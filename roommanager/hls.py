@@ -16,6 +16,7 @@ import structlog
 from pkg.errors import OnairError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, RoomId
 from roommanager.facts import RoomFacts
+from roommanager.flights import Flights
 from roommanager.playlist import epoch_of, has_segments
 from roommanager.view import View
 
@@ -88,7 +89,8 @@ class Hls:
         self._view = view
         self._client = client
         self._playlists: OrderedDict[RoomId, _Playlist] = OrderedDict()
-        self._locks: dict[RoomId, anyio.Lock] = {}
+        self._playlist_flights: Flights[_Playlist] = Flights()
+        self._segment_flights: Flights[bytes] = Flights()
         self._segments: OrderedDict[tuple[RoomId, str], bytes] = OrderedDict()
         self._segment_bytes = 0
 
@@ -97,9 +99,9 @@ class Hls:
         source = resolve(self._view, facts)
         known = self._fresh(source)
         if known is None:
-            async with self._locks.setdefault(facts.room_id, anyio.Lock()):
-                known = self._fresh(source) or await self._fetch_playlist(source)
-            self._locks.pop(facts.room_id, None)
+            known = await self._playlist_flights.once(
+                (source.room_id, source.epoch), lambda: self._fetch_playlist(source)
+            )
         return known.text, source
 
     def _fresh(self, source: Source) -> _Playlist | None:
@@ -142,7 +144,9 @@ class Hls:
         cached = self._segments.get((facts.room_id, name))
         if cached is not None:
             return cached
-        return await self._fetch_segment(source, name)
+        return await self._segment_flights.once(
+            (source.room_id, name), lambda: self._fetch_segment(source, name)
+        )
 
     async def _fetch_segment(self, source: Source, name: str) -> bytes:
         try:
