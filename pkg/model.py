@@ -4,7 +4,6 @@ Stored as JSON with camelCase names. Unknown fields are kept, so that an older r
 drops what a newer one wrote. Times are RFC 3339 UTC strings, epochs are etcd revisions.
 """
 
-import json
 from enum import StrEnum
 from typing import Any, NewType, Self
 
@@ -60,8 +59,7 @@ class Record(BaseModel):
 
     def encode(self) -> bytes:
         """JSON as stored: compact, without absent (None) fields, stable key order."""
-        value = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Self:

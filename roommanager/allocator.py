@@ -17,7 +17,7 @@ import anyio
 
 from pkg.errors import OnairError
 from pkg.model import Kind, ModuleId
-from pkg.schedule import Choice, Policy, pick, refusal, refusals
+from pkg.schedule import Candidate, Choice, Policy, pick, refusal, refusals
 from roommanager.fleet import Fleet, Module
 
 ModuleKey: TypeAlias = tuple[Kind, ModuleId]
@@ -113,8 +113,15 @@ class Allocator:
             heapq.heappush(self._committed, (revision, module, slot))
 
     def _pick(self, fleet: Fleet, kind: Kind, seen: int) -> Choice | None:
-        candidates = (m.candidate(len(self._unseen(m, seen))) for m in fleet.of(kind))
-        return pick(candidates, self._policy, self._rng)
+        modules = fleet.of(kind)
+        if self._policy is Policy.TWO_CHOICES and len(modules) > 2:
+            drawn = [self._candidate(m, seen) for m in self._rng.sample(modules, 2)]
+            if all(refusal(candidate) is None for candidate in drawn):
+                return pick(drawn, self._policy, self._rng)  # as likely as drawn from all that fit
+        return pick((self._candidate(m, seen) for m in modules), self._policy, self._rng)
+
+    def _candidate(self, module: Module, seen: int) -> Candidate:
+        return module.candidate(len(self._unseen(module, seen)))
 
     def _place(self, fleet: Fleet, kind: Kind, choice: Choice, seen: int) -> Place:
         module = fleet.get(kind, choice.module_id)

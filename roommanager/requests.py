@@ -28,9 +28,10 @@ Ctx = Annotated[Context, Depends(context)]
 
 
 async def with_api_key(
-    ctx: Ctx, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Before anything else is looked at: a stranger learns nothing from validation errors."""
+    ctx: Context = request.app.state.context
     if given is None or not ctx.is_api_key(given.credentials):
         detail = "send the header «Authorization: Bearer <api key>»"
         raise ProblemError(
