@@ -38,6 +38,8 @@ __all__ = ["EtcdClient", "EtcdOptions"]
 
 HAS_LEADER = (("hasleader", "true"),)  # without it a lost quorum is silence, not an error
 
+LAST_EVENTS_SECONDS = 0.02
+
 
 class _NoTokenError(AccessError):
     """Refused, before anything was done, for want of a valid token: log in and try again."""
@@ -89,7 +91,7 @@ class EtcdClient:
                 await call.write(pb.LeaseKeepAliveRequest(ID=lease))
                 response = await call.read()
             finally:
-                await _end(call)
+                call.cancel()
             if response is grpc.aio.EOF:
                 raise UnavailableError(f"etcd at {member.url}: ended the renewal")
             return float(response.TTL)
@@ -118,9 +120,15 @@ class EtcdClient:
         )
 
     async def aclose(self) -> None:
+        """End every call and watch. grpc's thread reports the last ones a moment later, and would
+        do so to whatever loop runs then, if this one were closed meanwhile.
+        """
+        if self._closed:
+            return
         self._closed = True
         for member in self._members:
             await member.channel.close()
+        await anyio.sleep(LAST_EVENTS_SECONDS)
 
     @asynccontextmanager
     async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
@@ -134,7 +142,7 @@ class EtcdClient:
         try:
             yield stream
         finally:
-            await _end(call)
+            call.cancel()
             await stream.aclose()
 
     # -- watching --------------------------------------------------------------------------
@@ -152,7 +160,7 @@ class EtcdClient:
             raise UnavailableError(f"etcd at {member.url}: the watch was not accepted") from None
         finally:
             if not accepted:
-                await _end(call)
+                call.cancel()
         return call
 
     async def _follow(self, member: Member, call: Any, seen: int) -> AsyncGenerator[Batch]:
@@ -289,10 +297,3 @@ class EtcdClient:
             except grpc.aio.AioRpcError as error:
                 raise self._failure(member, error, write=False) from None
             self._metadata = (*HAS_LEADER, ("token", token))
-
-
-async def _end(call: Any) -> None:
-    """Cancel a stream and see it end: an event left over would reach a loop that is closed."""
-    call.cancel()
-    with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-        await call.code()

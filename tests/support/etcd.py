@@ -113,7 +113,11 @@ class EtcdServer:
             self._process = None
 
     def pause(self) -> None:
+        """Freeze it, surely: SIGSTOP reaches the threads one by one."""
         os.kill(self.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        while any(b") T " not in (t / "stat").read_bytes() for t in threads.iterdir()):
+            time.sleep(0.005)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -129,7 +133,7 @@ class EtcdServer:
         try:
             url = f"http://127.0.0.1:{self._metrics}/health"
             with urllib.request.urlopen(url, timeout=1) as answer:
-                return json.load(answer).get("health") == "true"
+                return bool(json.load(answer)["health"] == "true")
         except (OSError, urllib.error.URLError):
             return False
 

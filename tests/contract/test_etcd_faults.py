@@ -1,0 +1,170 @@
+"""The client when etcd crashes, freezes, or its answers are lost. Real servers of 3.4."""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import anyio.abc
+import pytest
+
+from pkg.etcd.api import AmbiguousError, Etcd, Put, UnavailableError, commit
+from pkg.etcd.client import EtcdClient, EtcdOptions
+from tests.support.etcd import EtcdServer, free_port
+
+pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def server() -> Iterator[EtcdServer]:
+    with EtcdServer() as running:
+        yield running
+
+
+@asynccontextmanager
+async def client(*urls: str) -> AsyncGenerator[Etcd]:
+    etcd = EtcdClient(EtcdOptions(endpoints=urls))
+    try:
+        yield etcd
+    finally:
+        await etcd.aclose()
+
+
+async def test_nobody_there_is_surely_not_applied() -> None:
+    async with client(f"http://127.0.0.1:{free_port()}") as etcd:
+        for call in (etcd.txn([], [Put("/k", b"")]), etcd.grant(5), etcd.revoke(5)):
+            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+                await call
+        with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            await etcd.get("/k")
+        with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            async with etcd.watch("/", since=1):
+                pass
+
+
+async def test_a_killed_etcd_is_usable_at_once_after_its_return(server: EtcdServer) -> None:
+    async with client(server.url) as etcd:
+        revision = await commit(etcd, [], [Put("/k", b"kept")])
+        with anyio.fail_after(3), pytest.raises(UnavailableError):
+            async with etcd.watch("/", since=revision + 1) as batches:
+                server.kill()
+                async for _ in batches:
+                    pass
+        with anyio.move_on_after(4):  # long enough for the backoff to have reached its cap
+            while True:
+                with pytest.raises((UnavailableError, AmbiguousError)):
+                    await etcd.txn([], [Put("/k", b"lost")])
+                await anyio.sleep(0.1)
+        server.launch().wait_ready()
+        returned = anyio.current_time()
+        while (found := await read_if_up(etcd)) is None:
+            assert anyio.current_time() - returned < 2
+        assert found == b"kept"
+
+
+async def read_if_up(etcd: Etcd) -> bytes | None:
+    with suppress(UnavailableError):
+        found = await etcd.get("/k")
+        return found.value if found else b""
+    await anyio.sleep(0.02)
+    return None
+
+
+async def test_a_frozen_etcd(server: EtcdServer) -> None:
+    """Writes are ambiguous within the deadline; the watch notices though no packet says so."""
+    async with client(server.url) as etcd, etcd.watch("/w", since=1) as batches:
+        await commit(etcd, [], [Put("/k", b"before")])
+        server.pause()
+        try:
+            frozen = anyio.current_time()
+            with anyio.fail_after(2.5), pytest.raises(AmbiguousError) as caught:
+                await etcd.txn([], [Put("/k", b"secret-value")])
+            assert "secret" not in str(caught.value)
+            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+                await etcd.get("/k")
+            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+                await etcd.keep_alive(7)
+            with anyio.fail_after(15), pytest.raises(UnavailableError):
+                async for _ in batches:
+                    pass
+            assert anyio.current_time() - frozen < 15
+        finally:
+            server.resume()
+
+
+class Proxy:
+    """TCP in front of etcd; ``deaf`` swallows answers, then ``hang_up`` closes."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.deaf = False
+        self.url = ""
+        self._open: list[anyio.abc.SocketStream] = []
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 not Django
+        self.url = f"http://127.0.0.1:{port}"
+        task_status.started()
+        async with listener:
+            await listener.serve(self._relay)
+
+    async def hang_up(self) -> None:
+        for stream in self._open:
+            await stream.aclose()
+
+    async def _relay(self, ours: anyio.abc.SocketStream) -> None:
+        async with await anyio.connect_tcp("127.0.0.1", self._port) as theirs:
+            self._open.append(ours)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._copy, ours, theirs, False)
+                tasks.start_soon(self._copy, theirs, ours, True)
+
+    async def _copy(
+        self, source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream, answers: bool
+    ) -> None:
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream):
+            while True:
+                data = await source.receive()
+                if not (answers and self.deaf):
+                    await sink.send(data)
+
+
+async def test_a_lost_answer_is_ambiguous_and_the_write_is_there(server: EtcdServer) -> None:
+    proxy = Proxy(server.port)
+    async with anyio.create_task_group() as tasks, client(server.url) as direct:
+        await tasks.start(proxy.serve)
+        async with client(proxy.url) as etcd:
+            await commit(etcd, [], [Put("/warm", b"")])
+            proxy.deaf = True
+
+            async def write() -> None:
+                with anyio.fail_after(2.5), pytest.raises(AmbiguousError):
+                    await etcd.txn([], [Put("/k", b"applied")])
+
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(write)
+                async with direct.watch("/k", since=1) as batches:
+                    async for batch in batches:
+                        if batch.changes:
+                            break
+                await proxy.hang_up()
+            found = await direct.get("/k")
+            assert found is not None
+            assert (found.value, found.version) == (b"applied", 1)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_dead_endpoint_is_passed_over(server: EtcdServer) -> None:
+    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    async with client(*dead, server.url) as etcd:
+        with anyio.fail_after(2):
+            await commit(etcd, [], [Put("/k", b"")])
+            async with etcd.watch("/", since=1) as batches:
+                async for batch in batches:
+                    if batch.changes:
+                        break
