@@ -22,9 +22,17 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def stack(
-    anyio_backend: str, tmp_path: Path, etcd_url: str, etcd_namespace: str
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    tmp_path: Path,
+    etcd_url: str,
+    etcd_namespace: str,
 ) -> AsyncGenerator[Stack]:
-    async with stacks.running(tmp_path, etcd_url, etcd_namespace) as running:
+    """With one room manager, or with as many as an indirect parameter says."""
+    managers = getattr(request, "param", 1)
+    async with stacks.running(
+        tmp_path, etcd_url, etcd_namespace, room_managers=managers
+    ) as running:
         yield running
 
 

@@ -1,5 +1,6 @@
 """Impatient users: calls repeated, crossed with their opposites, sent before the last ended."""
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,6 +27,53 @@ async def test_two_lives_on_air_quickly_after_each_other(stack: Stack) -> None:
     assert {room: len(pids) for room, pids in stack.ffmpegs().items()} == {"blue": 1}
     assert len(await stack.janus_rooms()) == 1
     await stack.call("DELETE", "/rooms/blue", 202)
+    await stack.nothing_remains()
+
+
+async def test_a_start_waits_for_the_stop_before_it(stack: Stack) -> None:
+    await stack.create("blue")
+    first = await stack.start("blue")
+    found: list[dict[str, Any]] = []
+
+    async def start() -> None:
+        found.append(await stack.start("blue"))
+
+    async def has_answered() -> bool:
+        return bool(found)
+
+    stack.mixer.pause()  # nothing can end meanwhile
+    try:
+        await stack.call("POST", "/rooms/blue/stop")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start)
+            with pytest.raises(TimeoutError):
+                await until(has_answered, 1.0)
+            assert await stack.status("blue") == "stopping"
+            stack.mixer.resume()
+    finally:
+        stack.mixer.resume()
+    assert (found[0]["status"], found[0]["epoch"] > first["epoch"]) == ("onair", True)
+
+
+async def is_over(stack: Stack, url: str) -> bool:
+    return (await stack.public.get(url)).status_code == 404
+
+
+@pytest.mark.parametrize("stack", [2], indirect=True)
+async def test_what_one_room_manager_answered_the_other_knows(stack: Stack) -> None:
+    other = stack.site.api_url(1)
+    for room in ("blue", "red", "green"):
+        await stack.create(room)
+        url = f"{other}/hls/{room}/live.m3u8"
+        assert (await stack.public.get(url)).json()["code"] == "not-on-air"
+        await stack.call("POST", f"/rooms/{room}/start")
+        early = await stack.public.get(url)
+        assert early.status_code == 503, "on its way; 404 would send players away"
+        twin = await stack.http.post(f"{other}/api/rooms/{room}/start?wait=10")
+        assert twin.json()["status"] == "onair"
+        assert (await stack.public.get(url)).status_code == 200
+        assert (await stack.http.delete(f"{other}/api/rooms/{room}")).status_code == 202
+        await until(partial(is_over, stack, f"/hls/{room}/live.m3u8"), 2.0)
     await stack.nothing_remains()
 
 
