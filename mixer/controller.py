@@ -16,7 +16,7 @@ from mixer.api import Folders, Processes, Running
 from mixer.execute import Tools, execute
 from mixer.health import Health, Pulse, judge, next_look_seconds, pulse
 from mixer.inventory import Inventory
-from mixer.plan import Facts, Self, plan
+from mixer.plan import Facts, Self, current, plan
 from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg import controller, keys
@@ -125,22 +125,23 @@ class MixerController:
         running = self.inventory.running(room_id)
         informer = self.assignments.informer
         ended = informer.record(keys.ended(self._node.me.mixer_id, room_id), Ended)
+        observed = informer.record(keys.room(room_id, "mixer"), MixerState)
+        mine = current(running, assigned.wanted, observed)
         facts = Facts(
             assigned=assigned,
             running=running,
             folders=self.inventory.folders(room_id),
             ended=frozenset({ended.epoch} if ended else ()),
-            observed=informer.record(keys.room(room_id, "mixer"), MixerState),
-            health=self._health(assigned, running),
+            observed=observed,
+            health=self._health(assigned, mine),
             may_spawn=self._restart_wait(assigned) == 0.0,
             lost=False,
         )
         return replace(facts, lost=self._is_lost(facts, now))
 
-    def _health(self, assigned: Assigned, running: tuple[Running, ...]) -> Health | None:
-        current = next((r for r in running if r.epoch == assigned.wanted), None)
-        if current is not None:
-            return self._examine(current)
+    def _health(self, assigned: Assigned, mine: Running | None) -> Health | None:
+        if mine is not None:
+            return self._examine(mine)
         if assigned.wanted is None:
             return None
         why = self._restarts.why((assigned.room_id, assigned.wanted))
@@ -172,8 +173,8 @@ class MixerController:
 
     def _next_look(self, facts: Facts) -> float | None:
         assigned, now = facts.assigned, anyio.current_time()
-        current = next((r for r in facts.running if r.epoch == assigned.wanted), None)
-        entry = self.inventory.entry(current) if current else None
+        mine = current(facts.running, assigned.wanted, facts.observed)
+        entry = self.inventory.entry(mine) if mine else None
         if entry is not None and entry.pulse is not None and facts.health is not None:
             return next_look_seconds(facts.health, entry.pulse, now, self._node.segment_seconds)
         if assigned.wanted is not None:

@@ -27,7 +27,7 @@ class Self:
 class Facts:
     """All that is known about one room here, at one moment.
 
-    ``health`` is of the wanted epoch's process; while there is none, of why there is none.
+    ``health`` is of the wanted epoch's ``current`` process, or of why there is none.
     ``may_spawn``: its backoff is over. ``ended``: epochs whose last playlist is offered still.
     ``lost``: nobody wanted what is here, for long enough to believe it.
     """
@@ -91,17 +91,23 @@ def _stops(facts: Facts) -> list[StopMix]:
     wanted, held = facts.assigned.wanted, facts.assigned.holds
     unwanted = [r for r in facts.running if r.epoch != wanted and (held(r.epoch) or facts.lost)]
     stops = [StopMix(running) for running in unwanted]
-    current = _current(facts)
-    if current is not None and facts.health and facts.health.status is MixerStatus.FAILING:
-        stops.append(StopMix(current, failed=facts.health.reason or "not healthy"))
-    twins = [r for r in facts.running if r.epoch == wanted and r is not current]
+    mine = _current(facts)
+    if mine is not None and facts.health and facts.health.status is MixerStatus.FAILING:
+        stops.append(StopMix(mine, failed=facts.health.reason or "not healthy"))
+    twins = [r for r in facts.running if r.epoch == wanted and r is not mine]
     return stops + [StopMix(twin) for twin in twins]
 
 
 def _current(facts: Facts) -> Running | None:
+    return current(facts.running, facts.assigned.wanted, facts.observed)
+
+
+def current(
+    running: tuple[Running, ...], wanted: Epoch | None, observed: MixerState | None
+) -> Running | None:
     """The wanted epoch's process; of several (they cannot share a port), the reported one."""
-    found = [r for r in facts.running if r.epoch == facts.assigned.wanted]
-    port = facts.observed.port if facts.observed else None
+    port = observed.port if observed else None
+    found = [r for r in running if r.epoch == wanted]
     return min(found, key=lambda r: (r.port != port, r.started, r.pid), default=None)
 
 
@@ -142,12 +148,12 @@ def _report(facts: Facts, me: Self) -> list[Action]:
     wanted, health, observed = facts.assigned.wanted, facts.health, facts.observed
     if wanted is None or health is None:
         return []
-    current = _current(facts)
+    mine = _current(facts)
     before = observed.port if observed and observed.epoch == wanted else 0
     state = MixerState(
         mixer_id=me.mixer_id,
         ip=me.ip,
-        port=current.port if current else before,
+        port=mine.port if mine else before,
         status=health.status,
         epoch=wanted,
         endpoints=me.endpoints,
