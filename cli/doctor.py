@@ -167,7 +167,7 @@ def clock() -> Finding:
     told = programs.output(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     if told.strip() == "no":
         return Finding(Level.WARN, "not synchronised", "sudo timedatectl set-ntp true")
-    return ok("synchronised" if told.strip() == "yes" else "not known to be synchronised or not")
+    return ok("synchronised" if told.strip() == "yes" else "nothing tells if it is synchronised")
 
 
 def free_ports(base: int) -> Finding:

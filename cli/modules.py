@@ -29,10 +29,10 @@ def drain(
     out: Out,
     module: Module,
     deadline: Annotated[
-        float | None, typer.Option(help="seconds until a Janus's rooms are moved")
+        float | None, typer.Option(help="seconds; kept with the mark, and not acted on yet")
     ] = None,
 ) -> None:
-    """No new rooms on this module; those it has move away, or end by themselves."""
+    """No new rooms on this module; those it has stay until they are stopped."""
     mark(client, out, module, {"mark": "draining"} | _deadline(deadline))
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from cli.client import Where, connect
 
@@ -32,8 +33,8 @@ class Out:
             print(json.dumps(value, ensure_ascii=False, indent=2))
         elif isinstance(text, str):
             print(text)  # unwrapped, so that a script can take it
-        else:
-            self.console.print(text)
+        else:  # only tables fit themselves to the terminal; anything else would be cut
+            self.console.print(text, soft_wrap=not isinstance(text, Table))
 
 
 def _common(

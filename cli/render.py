@@ -49,10 +49,16 @@ def render(part: str, line: str) -> Text:
     text.append(f"{CONTROL.sub('', level):<8} ", LEVEL_COLOURS.get(level.lower(), "dim"))
     text.append(CONTROL.sub("", str(fields.get("event") or fields.get("msg") or "")))
     for name, value in fields.items():
-        if name not in DROPPED:
+        if name not in DROPPED and not _says_nothing(fields, name):
             text.append(f"  {CONTROL.sub('', name)}=", "dim")
             text.append(CONTROL.sub("", _short(value)))
     return text
+
+
+def _says_nothing(fields: dict[str, Any], name: str) -> bool:
+    """A null, or the queue's key where the room stands already."""
+    value = fields[name]
+    return value is None or (name == "key" and value == fields.get("room"))
 
 
 def prefix(part: str) -> Text:

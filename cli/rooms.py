@@ -42,7 +42,9 @@ def start(
     client: Client,
     out: Out,
     room_id: RoomId,
-    wait: Annotated[int, typer.Option(help="seconds to wait until it is on air")] = 0,
+    wait: Annotated[
+        int, typer.Option(min=0, max=60, help="seconds to wait until it is on air")
+    ] = 0,
 ) -> None:
     """Put a room on air."""
     query = {"wait": str(wait)} if wait else {}
@@ -71,7 +73,7 @@ def delete(client: Client, out: Out, room_id: RoomId) -> None:
 def get(client: Client, out: Out, room_id: RoomId) -> None:
     """Show one room."""
     room = client.call("GET", f"/api/rooms/{room_id}")
-    out.show(room, describe(room))
+    out.show(room, Group(describe(room), JSON.from_data(room)))
 
 
 @app.command()
@@ -107,7 +109,7 @@ def token(
     role: Annotated[str, typer.Option("--role", help="host or listener")],
     ttl: Annotated[str, typer.Option("--ttl", help="such as 90s, 30m, 1h, 7d")] = "1h",
 ) -> None:
-    """A JWT for the gateway or a listener. Prints the bare token, so that $(…) can take it."""
+    """A JWT for a host or a listener. Prints the bare token, so that $(…) can take it."""
     body = {"userId": user, "role": role, "ttlSeconds": seconds(ttl)}
     made = client.call("POST", f"/api/rooms/{room}/tokens", body)
     out.show(made, str(made["token"]))
@@ -149,11 +151,8 @@ def table(rooms: list[dict[str, Any]]) -> Table:
     return shown
 
 
-def describe(room: dict[str, Any]) -> Group:
-    head = Text.assemble(room["roomId"], "  ", status(room))
-    if room.get("reason"):
-        head.append(f"  {room['reason']}")
-    return Group(head, JSON.from_data(room))
+def describe(room: dict[str, Any]) -> Text:
+    return Text.assemble(room["roomId"], "  ", status(room), "  ", room["hlsUrl"])
 
 
 def status(room: dict[str, Any]) -> Text:
