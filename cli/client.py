@@ -12,7 +12,7 @@ import httpx
 from cli import endpoints, statedir
 from pkg.errors import ConfigError, OnairError
 
-TIMEOUT_SECONDS = 20.0  # a start may wait 10 s for the room to be on air
+TIMEOUT_SECONDS = 20.0  # a start may have to wait for an earlier stop to end
 
 
 class RefusedError(OnairError):
@@ -39,14 +39,14 @@ class Client:
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}"},
-            timeout=TIMEOUT_SECONDS,
             trust_env=False,  # a proxy has no business between us and our own API
         )
 
     def call(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """The answer's JSON. Raises RefusedError or ConfigError (nobody answers there)."""
+        timeout = TIMEOUT_SECONDS + float(query.get("wait", 0))
         try:
-            answer = self._http.request(method, path, json=body, params=query)
+            answer = self._http.request(method, path, json=body, params=query, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConfigError(
                 f"{self.url} does not answer ({str(error) or type(error).__name__}); "
@@ -64,11 +64,16 @@ def connect(where: Where, environ: Mapping[str, str] = os.environ) -> Client:
     key = _key(where, environ)
     if url and key:
         return Client(url, key)
-    found = endpoints.read(_state_dir(where, environ) / "endpoints.json")
-    key = key or str(found.get("apiKey", ""))
-    if url and url.rstrip("/") != str(found["api"]).rstrip("/"):
+    path = _state_dir(where, environ) / "endpoints.json"
+    if url and (not path.exists() or not same(url, str(endpoints.read(path)["api"]))):
         raise ConfigError(f"no API key for {url}: give --key-file, or set ONAIR_API_KEY")
+    found = endpoints.read(path)
+    key = key or str(found.get("apiKey", ""))
     return Client(str(found["api"]), key)
+
+
+def same(url: str, other: str) -> bool:
+    return url.rstrip("/") == other.rstrip("/")
 
 
 def _key(where: Where, environ: Mapping[str, str]) -> str | None:

@@ -27,6 +27,7 @@ PROBE_SECONDS = 0.05
 PROBE_SECONDS_RESTART = 0.25
 BOOT_SECONDS = 60.0
 GIVE_UP_AFTER = 3  # deaths before it was ever ready
+MISUSE = 2  # the exit code of a wrong setting (pkg/config.py): trying again is no use
 STEADY_SECONDS = 20.0  # lived this long: its earlier deaths are forgotten
 BACKOFF_BASE_SECONDS = 0.3
 BACKOFF_CAP_SECONDS = 15.0
@@ -67,6 +68,7 @@ class Keeper:
     pid: int | None = None
     _process: Process | None = None
     _failures: int = 0
+    _misused: bool = False
 
     async def run(self) -> NoReturn:
         """Until cancelled. Raises StartFailedError if the part never gets going."""
@@ -100,6 +102,7 @@ class Keeper:
             tasks.start_soon(self._watch_ready, process.pid)
             code = await process.wait()
             tasks.cancel_scope.cancel()
+        self._misused = code == MISUSE
         self.why_not = f"died ({ending(code)})"
         return self.why_not
 
@@ -114,6 +117,8 @@ class Keeper:
 
     async def _mourn(self, how: str) -> None:
         never_ready = not self.ready.is_set()
+        if never_ready and self._misused:
+            raise StartFailedError(last_words(self.part, how))
         if self._failures % GIVE_UP_AFTER == 0:
             if never_ready:
                 raise StartFailedError(last_words(self.part, how))
