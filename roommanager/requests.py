@@ -34,6 +34,8 @@ async def with_api_key(
     ctx: Context = request.app.state.context
     if given is None or not ctx.is_api_key(given.credentials):
         detail = "send the header «Authorization: Bearer <api key>»"
+        if given is not None:
+            detail = "this is not the API key; ./onair up prints it, a service reads it from a file"
         raise ProblemError(
             Answer(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
         )

@@ -1,8 +1,9 @@
 """What REST takes and gives (contract.md §2). Bodies forbid unknown fields; camelCase outside."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from pkg import keys
@@ -19,7 +20,28 @@ def _room_id(text: str) -> str:
     return text
 
 
+def _shaped(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """A text of this pattern; anything else is told in words what to send."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(words)
+        return text
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
 RoomIdText = Annotated[str, AfterValidator(_room_id)]
+PinText = Annotated[
+    str, *_shaped(r"[\x21-\x7e]{4,64}", "use 4 to 64 letters, digits or ASCII signs; no spaces")
+]
+UserIdText = Annotated[
+    str,
+    *_shaped(
+        r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}",
+        "use 1 to 128 of A-Z a-z 0-9 _ . @ : + -, the first one a letter or digit",
+    ),
+]
 
 
 class Body(BaseModel):
@@ -41,9 +63,7 @@ def document(answer: Answer) -> dict[str, Any]:
 
 class CreateRoom(Body):
     room_id: RoomIdText | None = Field(None, description="made up if absent: ro_ and a ULID")
-    pin: str | None = Field(
-        None, pattern=r"^[\x21-\x7e]{4,64}$", description="what listeners must know; not stored"
-    )
+    pin: PinText | None = Field(None, description="what listeners must know; not stored")
     metadata: dict[str, Any] = Field(default_factory=dict, description="yours; given back as it is")
 
 
@@ -52,7 +72,7 @@ class Listen(Body):
 
 
 class IssueToken(Body):
-    user_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}$")
+    user_id: UserIdText
     role: Literal["host", "listener"]
     ttl_seconds: int = Field(3600, ge=1, le=MAX_TTL_SECONDS)
 
