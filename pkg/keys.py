@@ -13,7 +13,7 @@ key                               record              single writer
 /onair/ended/{mixer}/{room}       model.Ended         room manager, on a 60 s lease
 ================================  ==================  =======================================
 
-(1) Room managers may also delete it, guarded, once the module is known dead.
+(1) Failover, once built, lets room managers delete what a dead module left, guarded.
 
 >>> room(RoomId("blue"), "meta")
 '/rooms/blue/meta'
