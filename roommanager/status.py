@@ -87,7 +87,7 @@ def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet) -> str | N
     if state is None or state.epoch != live.half_epoch(kind):
         return f"{name} has not taken the room yet{sick}"
     if state.status in {MixerStatus.PUBLISHING, JanusStatus.FORWARDING}:
-        return None
+        return f"{name} is not well{sick}" if sick else None
     words = {
         MixerStatus.STARTING: "waits for its first segment",
         MixerStatus.STARVED: "gets no sound from Janus",

@@ -135,7 +135,8 @@ def test_status_and_plan(facts: RoomFacts, status: RoomStatus, actions: list[Act
 def test_the_reason_names_the_part_that_lacks_and_why() -> None:
     starved = mixer(MixerStatus.STARVED).model_copy(update={"reason": "no RTP for 6 s"})
     told = reason(replace(BASE, mixer=starved), Fleet())
-    assert "Mixer m1 gets no sound from Janus (no RTP for 6 s)" in told
+    assert "ixer m1 gets no sound from Janus (no RTP for 6 s)" in told
+    assert "anus j1 is not well (no heartbeat" in told
     assert "no heartbeat" in told, "nobody answers for m1 in an empty fleet"
 
 
