@@ -38,18 +38,18 @@ class Out:
 
 
 def _common(
-    api: Annotated[
-        str | None, typer.Option("--api", help="URL of the API [env: ONAIR_API]")
-    ] = None,
+    api: Annotated[str | None, typer.Option("--api", help="URL of the API (or: ONAIR_API)")] = None,
     api_key: Annotated[
         str | None,
-        typer.Option("--api-key", help="[env: ONAIR_API_KEY] better: --key-file, or the variable"),
+        typer.Option(
+            "--api-key", help="its key; ps shows it: better is --key-file, or ONAIR_API_KEY"
+        ),
     ] = None,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", help="file with the API key")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option("--state-dir", help="of a running up [env: ONAIR_STATE_DIR]")
+        Path | None, typer.Option("--state-dir", help="of a running up (or: ONAIR_STATE_DIR)")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> tuple[Where, bool]:

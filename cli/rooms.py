@@ -137,7 +137,9 @@ def every_room(client: Client) -> list[dict[str, Any]]:
         query["cursor"] = page["nextCursor"]
 
 
-def table(rooms: list[dict[str, Any]]) -> Table:
+def table(rooms: list[dict[str, Any]]) -> Table | Text:
+    if not rooms:
+        return Text("no rooms yet; make one: ./onair rooms create ID")
     shown = Table("ROOM", "STATUS", "JANUS", "MIXER", "EPOCH", "PIN", box=None, pad_edge=False)
     for room in rooms:
         shown.add_row(
