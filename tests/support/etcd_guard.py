@@ -23,7 +23,8 @@ def container() -> Iterator[str]:
         "etcd --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls "
         "http://0.0.0.0:2379 --logger zap --experimental-watch-progress-notify-interval=1s"
     )
-    etcd = DockerContainer(image).with_command(command).with_exposed_ports(2379)
+    etcd = DockerContainer(image).with_command(command)
+    etcd.ports[2379] = ("127.0.0.1", None)  # any free port, on loopback only
     with etcd.waiting_for(LogMessageWaitStrategy("serving")) as running:
         yield f"http://{running.get_container_host_ip()}:{running.get_exposed_port(2379)}"
 
