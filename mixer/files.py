@@ -8,7 +8,7 @@ Calls are short and block; the driver runs the longer ones in a thread.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -190,23 +190,36 @@ def forget_key(layout: Layout, room_id: RoomId, epoch: Epoch) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
+    """All of it, also if ``trim`` deletes a file of it at the same time."""
+    while path.exists():
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue
 
 
 def trim(layout: Layout, room_id: RoomId, epoch: Epoch) -> None:
-    """Empty an overlong log; delete segments that a killed FFmpeg never came to delete."""
+    """Empty an overlong log; delete segments that a killed FFmpeg never came to delete.
+
+    FFmpeg deletes segments meanwhile, and the whole epoch may be removed.
+    """
     log = layout.log(room_id, epoch)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
+    if (_stat(log, lambda s: s.st_size) or 0.0) > LOG_BYTES:
         os.truncate(log, 0)
     folder = layout.folder(room_id, epoch)
     text = read_playlist(layout, room_id, epoch) or ""
-    files = [(path, path.stat().st_mtime) for _, path in segment_files(folder, epoch)]
+    looked = [(path, _stat(path, lambda s: s.st_mtime)) for _, path in segment_files(folder, epoch)]
+    files = [(path, written) for path, written in looked if written is not None]
     if not files:
         return
     latest = max(written for _, written in files)  # against the newest, not against a clock
     for path, written in files:
         if latest - written > STALE_SECONDS and path.name not in text:
             path.unlink(missing_ok=True)
+
+
+def _stat(path: Path, fact: Callable[[os.stat_result], float]) -> float | None:
+    try:
+        return fact(path.stat())
+    except FileNotFoundError:
+        return None

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,29 @@ def test_a_zombie_is_dead_and_reaped_once() -> None:
     assert process.seen(child.pid) is None
     assert process.reap(child.pid)
     assert not Path(f"/proc/{child.pid}").exists()
+
+
+def test_trim_survives_that_ffmpeg_deletes_a_segment_meanwhile(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg deletes one every segment duration: in a big house some are gone when looked at."""
+    folder, listed = layout.folder(ROOM, EPOCH), files.segment_files
+    for number, age in ((1, 0.0), (2, STALE_SECONDS + 1), (3, 0.0)):
+        segment = folder / f"s_7_{number}.ts"
+        segment.write_bytes(b"s")
+        os.utime(segment, (1e9 - age, 1e9 - age))
+
+    def deleted_when_listed(of: Path, epoch: Epoch) -> Iterator[tuple[int, Path]]:
+        found = sorted(listed(of, epoch))
+        (folder / "s_7_1.ts").unlink()
+        return iter(found)
+
+    monkeypatch.setattr(files, "segment_files", deleted_when_listed)
+    files.trim(layout, ROOM, EPOCH)
+    assert [p.name for p in folder.glob("*.ts")] == ["s_7_3.ts"]
+
+
+def test_trim_of_what_is_gone_is_nothing(layout: Layout) -> None:
+    files.remove(layout, ROOM, EPOCH)
+    files.trim(layout, ROOM, EPOCH)
+    assert files.list_folders(layout) == []
