@@ -51,8 +51,8 @@ class RoomController:
                 await execute.finish_stop(self._etcd, facts, ended)
                 log.info("room.stopped", room=facts.room_id)
             case FinishRemove():
-                ended = self._view.ended(facts.room_id)
-                await execute.finish_remove(self._etcd, facts, [ended.mixer_id] if ended else [])
+                mixers = self._view.ended_on(facts.room_id)
+                await execute.finish_remove(self._etcd, facts, mixers)
                 log.info("room.removed", room=facts.room_id)
 
     async def _mark_on_air(self, facts: RoomFacts) -> None:

@@ -7,7 +7,7 @@ import anyio
 from pkg import keys
 from pkg.etcd.api import Etcd
 from pkg.informer import Informer
-from pkg.model import Ended, RoomId
+from pkg.model import Ended, ModuleId, RoomId
 from roommanager.facts import RoomFacts, gather
 from roommanager.fleet import Fleet
 
@@ -18,7 +18,7 @@ class View:
     def __init__(self, etcd: Etcd, rng: random.Random) -> None:
         self.informer = Informer(etcd, (EVERYTHING,), rng)
         self.fleet = Fleet()
-        self._ended: dict[RoomId, str] = {}
+        self._ended: dict[RoomId, set[ModuleId]] = {}
         self._changed: dict[RoomId, anyio.Event] = {}
         self.informer.on_change(self._apply)
 
@@ -35,9 +35,18 @@ class View:
         return sorted({parsed[0] for parsed in found if parsed})
 
     def ended(self, room_id: RoomId) -> Ended | None:
-        """A stopped room's after-life, for 60 s."""
-        key = self._ended.get(room_id)
-        return self.informer.record(key, Ended) if key else None
+        """A stopped room's after-life, for 60 s; of several (two stops, two mixers) the newest.
+
+        Raises UndecodableError.
+        """
+        found = (
+            self.informer.record(keys.ended(m, room_id), Ended) for m in self.ended_on(room_id)
+        )
+        return max((e for e in found if e), key=lambda e: e.epoch, default=None)
+
+    def ended_on(self, room_id: RoomId) -> list[ModuleId]:
+        """The mixers that keep something for a stopped room."""
+        return sorted(self._ended.get(room_id, ()))
 
     async def changed(self, room_id: RoomId) -> None:
         """Wait for the next change of any of the room's keys."""
@@ -52,8 +61,15 @@ class View:
             if event is not None:
                 event.set()
         elif key.startswith(keys.ENDED):
-            room_id = RoomId(key.rpartition("/")[2])
-            if kv is not None:
-                self._ended[room_id] = key
-            elif self._ended.get(room_id) == key:
-                del self._ended[room_id]
+            self._apply_ended(key, gone=kv is None)
+
+    def _apply_ended(self, key: str, *, gone: bool) -> None:
+        mixer, _, room = key.removeprefix(keys.ENDED).partition("/")
+        room_id, mixer_id = RoomId(room), ModuleId(mixer)
+        mixers = self._ended.setdefault(room_id, set())
+        if gone:
+            mixers.discard(mixer_id)
+        else:
+            mixers.add(mixer_id)
+        if not mixers:
+            del self._ended[room_id]

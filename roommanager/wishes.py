@@ -232,9 +232,9 @@ class Wishes:
         return found if landed else None
 
     async def _remove_idle(self, facts: RoomFacts) -> RoomFacts | None:
-        ended = self._view.ended(facts.room_id)
+        mixers = self._view.ended_on(facts.room_id)
         try:
-            await execute.finish_remove(self._etcd, facts, [ended.mixer_id] if ended else [])
+            await execute.finish_remove(self._etcd, facts, mixers)
         except ConflictError:
             return None
         except AmbiguousError:

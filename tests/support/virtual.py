@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+from pydantic import ValidationError
 
 from pkg import keys
 from pkg.etcd.api import KV, Delete, ModIs, Op, Put
@@ -114,7 +115,10 @@ class Modules:
     async def _tend(self, kind: Kind, module_id: ModuleId, kv: KV) -> None:
         slot = Slot.decode(kv.value)
         found = await self.etcd.get(keys.room(slot.room_id, "livemeta"))
-        live = LiveMeta.decode(found.value) if found else None
+        try:
+            live = LiveMeta.decode(found.value) if found else None
+        except ValidationError:
+            return
         state_key = keys.room(slot.room_id, "janus" if kind is Kind.JANUS else "mixer")
         state = await self.etcd.get(state_key)
         current = live is not None and live.half_epoch(kind) == slot.epoch
