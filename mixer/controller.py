@@ -71,6 +71,7 @@ class MixerController:
         self._unwanted_since: dict[RoomId, float] = {}
         self._exits: TaskGroup | None = None
         self._tools = Tools(
+            me=node.me,
             assignments=self.assignments,
             processes=processes,
             folders=folders,

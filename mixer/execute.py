@@ -8,7 +8,17 @@ import structlog
 
 from mixer.api import Folders, Mix, NoPortError, Processes, Running, SpawnError
 from mixer.inventory import Inventory
-from mixer.plan import Action, ForgetKey, RemoveFolder, Report, StartMix, StopMix, Withdraw
+from mixer.plan import (
+    Action,
+    ForgetKey,
+    RemoveFolder,
+    Report,
+    Self,
+    StartMix,
+    StopMix,
+    Withdraw,
+    starting,
+)
 from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg.assignments import Assigned, Assignments
@@ -23,6 +33,7 @@ log = structlog.get_logger()
 class Tools:
     """What acting needs. ``watch`` is told of each process that was started or found."""
 
+    me: Self
     assignments: Assignments
     processes: Processes
     folders: Folders
@@ -91,7 +102,7 @@ async def _start(tools: Tools, assigned: Assigned, epoch: Epoch, port: int | Non
     if port is not None and port not in in_use and tools.processes.bindable(port):
         running = await tools.processes.spawn(mix)
     else:
-        running = await _spawn_on_a_quiet_port(tools, mix, in_use)
+        running = await _spawn_on_a_quiet_port(tools, assigned, mix, in_use)
     tools.inventory.add(running, anyio.current_time())
     tools.watch(running)
     log.info("mix.started", room=assigned.room_id, epoch=epoch, port=running.port, pid=running.pid)
@@ -101,11 +112,38 @@ def _key(tools: Tools, live: LiveMeta) -> bytes:
     return hls_key(tools.master, live.room_id, live.nonce)
 
 
-async def _spawn_on_a_quiet_port(tools: Tools, mix: Mix, in_use: set[int]) -> Running:
+async def _spawn_on_a_quiet_port(
+    tools: Tools, assigned: Assigned, mix: Mix, in_use: set[int]
+) -> Running:
     """On a pair that nobody has and nobody sends to. Raises NoPortError, SpawnError."""
     while True:
         with tools.ports.reserved(in_use, anyio.current_time()) as port:
             if tools.ports.is_unused(port) or not await tools.processes.is_noisy(port):
-                return await tools.processes.spawn(replace(mix, port=port))
+                return await _spawn_and_tell(tools, assigned, replace(mix, port=port))
         tools.ports.quarantine([port], anyio.current_time())
         log.warning("port.noisy", port=port)
+
+
+async def _spawn_and_tell(tools: Tools, assigned: Assigned, mix: Mix) -> Running:
+    """Janus needs the port and not the process, so it is told of it while FFmpeg is spawned.
+
+    (FFmpeg binds the port only some 50 ms after its spawn: a spawn that went well says no more.)
+    What comes of it, or that the report did not get through, shows at the next look.
+    """
+    state = starting(tools.me, mix.epoch, mix.port)
+
+    async def tell() -> None:
+        try:
+            await tools.assignments.report(assigned, "mixer", state)
+        except TransientError as error:
+            log.info("mix.not_told", room=mix.room_id, error=str(error))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tell)
+        try:
+            outcome: Running | SpawnError = await tools.processes.spawn(mix)
+        except SpawnError as error:
+            outcome = error
+    if isinstance(outcome, SpawnError):
+        raise outcome
+    return outcome

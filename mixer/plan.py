@@ -143,6 +143,18 @@ def _start(facts: Facts) -> list[Action]:
     return [StartMix(wanted, observed.port if observed and same else None)]
 
 
+def starting(me: Self, epoch: Epoch, port: int) -> MixerState:
+    """What is reported of a process that is being started."""
+    return MixerState(
+        mixer_id=me.mixer_id,
+        ip=me.ip,
+        port=port,
+        status=MixerStatus.STARTING,
+        epoch=epoch,
+        endpoints=me.endpoints,
+    )
+
+
 def _report(facts: Facts, me: Self) -> list[Action]:
     """Only what differs from what stands there: nothing is written while nothing changes."""
     wanted, health, observed = facts.assigned.wanted, facts.health, facts.observed
@@ -150,13 +162,7 @@ def _report(facts: Facts, me: Self) -> list[Action]:
         return []
     mine = _current(facts)
     before = observed.port if observed and observed.epoch == wanted else 0
-    state = MixerState(
-        mixer_id=me.mixer_id,
-        ip=me.ip,
-        port=mine.port if mine else before,
-        status=health.status,
-        epoch=wanted,
-        endpoints=me.endpoints,
-        reason=health.reason,
+    state = starting(me, wanted, mine.port if mine else before).model_copy(
+        update={"status": health.status, "reason": health.reason}
     )
     return [] if state == observed else [Report(state)]
