@@ -102,9 +102,8 @@ class Settings(BaseSettings):
         try:
             return cls(_cli_settings_source=flags)
         except ValidationError as error:
-            raise ConfigError(
-                "\n".join(explain(e["loc"], e["msg"]) for e in error.errors())
-            ) from None
+            found = [explain(e["loc"], e["msg"]) for e in error.errors()]
+            raise ConfigError("\n".join(found)) from None
 
     @classmethod
     def load_or_exit(cls) -> Self:
@@ -138,7 +137,8 @@ def explain(where: tuple[int | str, ...], message: str) -> str:
     'ONAIR_MIXER_CAPACITY (--mixer-capacity): Input should be greater than 0'
     """
     name = ".".join(str(part) for part in where)
-    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {message}"
+    words = message.removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {words}"
 
 
 def refuse_unknown(environ: Mapping[str, str], settings: type[Settings]) -> None:
@@ -147,8 +147,9 @@ def refuse_unknown(environ: Mapping[str, str], settings: type[Settings]) -> None
     others = tuple(PREFIX + s.upper() for s in SERVICES if s != settings.own) + FOREIGN
     for name in environ:
         if name.startswith(PREFIX) and name not in known and not name.startswith(others):
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "no such setting; remove it"
+            bare = [n.removeprefix(PREFIX) for n in sorted(known)]  # else the prefix alone is close
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, 1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else "no such setting; remove it"
             raise ConfigError(f"{name}: {hint}")
 
 
