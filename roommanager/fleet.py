@@ -4,6 +4,7 @@ The room manager keeps one fed from its copy, and builds a fresh one from a list
 ``/modules/`` before it refuses a room: a refusal must rest on facts of now.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -84,7 +85,7 @@ class Fleet:
 
 def _apply_slot(module: Module, rest: str, kv: KV | None) -> None:
     folder, _, number = rest.partition("/")
-    if folder != "slots" or not (number.isascii() and number.isdigit()):
+    if folder != "slots" or not re.fullmatch("[0-9]{1,9}", number):
         return
     if kv is None:
         module.slots.pop(int(number), None)

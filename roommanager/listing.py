@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 KEYS_PER_ROOM = 4
 CHUNK_ROOMS = 250
+STRAY_KEYS = 100  # a room has four keys; more than these are not of our making
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +64,50 @@ async def fleet(etcd: Etcd) -> Fleet:
 async def page(ctx: Context, last: RoomId | None, limit: int, status: RoomStatus | None) -> Page:
     """Up to ``limit`` rooms after ``last``, only those of ``status`` if it is given."""
     found: list[RoomFacts] = []
-    start = _behind(last) if last else None
+    start = f"{keys.ROOMS}{last}-" if last else None
     while True:
         chunk = await ctx.etcd.range(keys.ROOMS, limit=CHUNK_ROOMS * KEYS_PER_ROOM, start=start)
-        kvs = _whole_rooms(chunk.kvs) if chunk.more else chunk.kvs
+        kvs = chunk.kvs
+        if chunk.more:
+            cut = _room_of(kvs[-1])
+            kvs = await _whole(ctx, kvs, cut)
+            start = f"{keys.ROOMS}{cut}0"  # the first key after the room's: "0" follows "/"
         for facts in _rooms(kvs, chunk.revision, ctx.view.fleet):
+            if last is not None and facts.room_id <= last:
+                continue  # was on an earlier page
+            last = facts.room_id
             if status is None or derive(facts) is status:
                 found.append(facts)
                 if len(found) > limit:
                     return Page(found[:limit], cursor(found[limit - 1].room_id))
         if not chunk.more:
             return Page(found, None)
-        start = _behind(_room_of(kvs[-1]))
 
 
-def _behind(room_id: str) -> str:
-    """The first key after all of the room's: "0" follows "/" in the order of bytes."""
-    return f"{keys.ROOMS}{room_id}0"
+async def _whole(ctx: Context, kvs: tuple[KV, ...], cut: str) -> tuple[KV, ...]:
+    """Make a chunk that ended in the midst of a room whole, and one that can be sorted.
+
+    In etcd's order ``a-b`` stands before ``a``, since "-" comes before "/"; in the order of ids
+    after it. Only rooms that the last id begins with can still be missing before it.
+    """
+    missing = [cut, *(cut[:at] for at, sign in enumerate(cut) if sign == "-" and at)]
+    found = [kv for kv in kvs if _room_of(kv) not in missing]
+    for room_id in missing:
+        found += (await ctx.etcd.range(keys.room_prefix(RoomId(room_id)), limit=STRAY_KEYS)).kvs
+    return tuple(found)
 
 
 def _room_of(kv: KV) -> str:
     return kv.key.split("/")[2]
 
 
-def _whole_rooms(kvs: tuple[KV, ...]) -> tuple[KV, ...]:
-    """Drop the last room of a chunk that was cut: some of its keys may be missing."""
-    last = _room_of(kvs[-1])
-    return tuple(kv for kv in kvs if _room_of(kv) != last)
-
-
 def _rooms(kvs: tuple[KV, ...], revision: int, fleet: Fleet) -> list[RoomFacts]:
     """In id order. One damaged record is logged and passed over, and never fails the list."""
     found = []
-    for room_id, group in groupby(kvs, key=_room_of):
+    for room_id, group in groupby(sorted(kvs, key=_room_of), key=_room_of):
+        if not keys.is_room_id(room_id):
+            log.error("room.foreign", key=f"{keys.ROOMS}{room_id[:64]!r}")
+            continue
         try:
             facts = from_kvs(RoomId(room_id), revision, group, fleet)
         except UndecodableError as error:

@@ -45,6 +45,14 @@ class Daemon:
         return self.log.read_text()
 
     def __enter__(self) -> Self:
+        return self.start()
+
+    def restart(self, wrapper: str) -> None:
+        """Start it again, as the last words of ``wrapper`` (such as ``prlimit …``)."""
+        self.__exit__()
+        self.start(wrapper)
+
+    def start(self, wrapper: str = "") -> Self:
         environ = {
             "PATH": os.environ["PATH"],
             "ONAIR_ETCD_ENDPOINTS": self._etcd_url,
@@ -55,9 +63,10 @@ class Daemon:
             "ONAIR_LOG_LEVEL": "debug",
             "ONAIR_LOG_FORMAT": "json",
         }
+        argv = ["setpriv", "--pdeathsig", "KILL", *wrapper.split()]
         with self.log.open("wb") as out:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "roommanager"],
+                [*argv, sys.executable, "-m", "roommanager"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
