@@ -26,7 +26,7 @@ def container() -> Iterator[str]:
     etcd = DockerContainer(image).with_command(command)
     etcd.ports[2379] = ("127.0.0.1", None)  # any free port, on loopback only
     with etcd.waiting_for(LogMessageWaitStrategy("serving")) as running:
-        yield f"http://{running.get_container_host_ip()}:{running.get_exposed_port(2379)}"
+        yield f"http://127.0.0.1:{running.get_exposed_port(2379)}"
 
 
 @contextlib.contextmanager
