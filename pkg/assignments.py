@@ -5,6 +5,7 @@ grows with its own rooms and not with the fleet's. A change puts the room's id i
 """
 
 import random
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -162,7 +163,7 @@ class Assignments:
 
     def _notice_slot(self, key: str) -> None:
         name = key.removeprefix(self._slots)
-        if not (name.isascii() and name.isdigit()):
+        if not re.fullmatch("[0-9]{1,9}", name):
             log.error("slot.misnamed", key=key)
             return
         number = int(name)

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get("ONAIR_CONFIG_FILE")
         sources = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(cls, Path(file))) if file else sources
+        return (*sources, toml_source(cls, Path(file))) if file else sources
 
     @classmethod
     def load(cls, argv: Sequence[str]) -> Self:
@@ -131,6 +131,17 @@ class Settings(BaseSettings):
         return SecretStr(secret.decode())
 
 
+def toml_source(settings: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
+    """Raises ConfigError: a file that was named and cannot be read must not be passed over."""
+    try:
+        path.open("rb").close()
+        return TomlConfigSettingsSource(settings, path)
+    except OSError as error:
+        raise ConfigError(f"{PREFIX}CONFIG_FILE: {path}: {error.strerror}") from None
+    except ValueError as error:  # TOML, or its encoding
+        raise ConfigError(f"{PREFIX}CONFIG_FILE: {path} is not TOML: {error}") from None
+
+
 def explain(where: tuple[int | str, ...], message: str) -> str:
     """
     >>> explain(("mixer_capacity",), "Input should be greater than 0")
@@ -158,7 +169,7 @@ def read_secret(path: Path, setting: str) -> SecretBytes:
     name = PREFIX + setting.upper()
     try:
         mode = path.stat().st_mode & 0o777
-        value = path.read_bytes().strip()
+        value = path.read_bytes().rstrip(b"\r\n")
     except OSError as error:
         raise ConfigError(f"{name}: {path}: {error.strerror}") from None
     if mode & 0o077:

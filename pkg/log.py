@@ -31,7 +31,7 @@ def _safe(value: object) -> object:
             return f"<{len(value)} bytes>"
         case dict():
             return {k: _safe(v) for k, v in value.items()}
-        case list() | tuple():
+        case list() | tuple() | set() | frozenset():
             return [_safe(v) for v in value]
         case _:
             return value

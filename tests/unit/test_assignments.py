@@ -208,6 +208,7 @@ async def test_one_unreadable_key_leaves_the_others_alone() -> None:
             Put(keys.slot(Kind.MIXER, M1, 3), b"{"),
             Put(keys.slots_prefix(Kind.MIXER, M1) + "x", b"{}"),
             Put(keys.slots_prefix(Kind.MIXER, M1) + "1/2", b"{}"),
+            Put(keys.slots_prefix(Kind.MIXER, M1) + "9" * 5000, b"{}"),
             Put(keys.room(red, "livemeta"), b"{"),
             taken(1, 5, red),
             wished(wish(5)),
