@@ -9,7 +9,7 @@ import anyio
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -19,6 +19,7 @@ from pkg.model import Kind, RoomId
 from pkg.tokens import Role
 from roommanager import execute, listing, schemas
 from roommanager.context import Context
+from roommanager.direct import StartRoute
 from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
 from roommanager.issuing import issue
@@ -86,12 +87,10 @@ async def list_rooms(
 
 @api.get("/rooms/{roomId}", response_model_exclude_none=True)
 async def get_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
+    """The room and its status. What is not so yet is null."""
     return shown(ctx, await ctx.wishes.read(room_id))
 
 
-@api.post(
-    "/rooms/{roomId}/start", responses=described(409, 503, 504), response_model_exclude_none=True
-)
 async def start_room(
     ctx: Ctx, room_id: RoomIdPath, wait: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> schemas.Room:
@@ -100,6 +99,16 @@ async def start_room(
     if wait > 0:
         facts = await _until_on_air(ctx, facts, wait)
     return shown(ctx, facts)
+
+
+api.add_api_route(
+    "/rooms/{roomId}/start",
+    start_room,
+    methods=["POST"],
+    responses=described(409, 503, 504),
+    response_model_exclude_none=True,
+    route_class_override=StartRoute,
+)
 
 
 async def _until_on_air(ctx: Context, facts: RoomFacts, seconds: float) -> RoomFacts:
@@ -186,7 +195,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@open_routes.get("/readyz")
+@open_routes.get("/readyz", responses={503: {"description": "what stands in the way"}})
 async def readyz(ctx: Ctx) -> JSONResponse:
     """200 if etcd answers and the copy is in step; else 503 with what stands in the way."""
     blockers = dict(ctx.readiness.blockers)
@@ -200,7 +209,7 @@ async def readyz(ctx: Ctx) -> JSONResponse:
     return JSONResponse({"ready": not blockers, "blockers": blockers}, status)
 
 
-@open_routes.get("/metrics")
+@open_routes.get("/metrics", response_class=PlainTextResponse)
 async def metrics(ctx: Ctx) -> Response:
     """Prometheus text format."""
     return Response(ctx.metrics.render(), media_type="text/plain; version=0.0.4")

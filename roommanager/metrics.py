@@ -2,12 +2,22 @@
 
 from collections import Counter as Count
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from pkg.informer import UndecodableError
 from pkg.model import Kind
 from roommanager.status import RoomStatus, derive
 from roommanager.view import View
+
+# Else a second series for each, of no use here.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
