@@ -141,6 +141,14 @@ async def test_a_part_that_never_gets_going_ends_the_start_with_its_last_words(
     assert leftovers.find(tmp_path) == []
 
 
+async def test_a_wrong_setting_is_not_tried_again(tmp_path: Path) -> None:
+    wrong = part(tmp_path, "wrong", f"echo once >>{tmp_path}/tries; exit 2")
+    with pytest.RaisesGroup(pytest.RaisesExc(StartFailedError), flatten_subgroups=True):
+        async with running(wrong):
+            pytest.fail("it cannot have become ready")
+    assert (tmp_path / "tries").read_text() == "once\n"
+
+
 async def test_a_part_that_is_slow_is_named(tmp_path: Path) -> None:
     slow = part(tmp_path, "slow", "exec sleep 60")
     with pytest.RaisesGroup(

@@ -84,6 +84,11 @@ def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
         client.call("GET", "/api/rooms")
 
 
+def test_an_api_without_its_key_is_told_to_give_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no API key for http://127\.0\.0\.1:2: give --key-file"):
+        connect(Where(api="http://127.0.0.1:2", state_dir=tmp_path), {})
+
+
 def _run(api: str, *args: str) -> str:
     result = CliRunner().invoke(app, [*args, "--api", api, "--api-key", KEY])
     assert result.exit_code == 0, result.output
@@ -107,6 +112,13 @@ def test_rooms_are_listed_over_all_pages(api: str) -> None:
 def test_explain_leads_with_the_reason(api: str) -> None:
     Api.answers["/api/rooms/a/explain"] = (200, {"reason": "no mixer is healthy", "desired": {}})
     assert _run(api, "rooms", "explain", "a").startswith("no mixer is healthy\n")
+
+
+def test_an_explanation_is_never_cut(api: str) -> None:
+    told = {"reason": "r", "placed": {"janus": "w" * 300}}
+    Api.answers["/api/rooms/a/explain"] = (200, told)
+    _, _, rest = _run(api, "rooms", "explain", "a").partition("\n")
+    assert json.loads(rest) == {"placed": told["placed"]}
 
 
 def test_drain_marks_the_module_and_refuses_half_a_name(api: str) -> None:
