@@ -1,4 +1,4 @@
-"""A room with a PIN: nothing of it is heard without a token of its own, and with one it plays."""
+"""A room with a PIN (I11): nothing is heard without a token of its own, and with one it plays."""
 
 import time
 
