@@ -16,7 +16,7 @@ from roommanager.problems import Answer, ProblemError
 B = TypeVar("B", bound=BaseModel)
 MAX_NAME = 64  # how much of a name that a caller made up is repeated to them
 
-_bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
+bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
 
 
 async def context(request: Request) -> Context:
@@ -28,7 +28,7 @@ Ctx = Annotated[Context, Depends(context)]
 
 
 async def with_api_key(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
     """Before anything else is looked at: a stranger learns nothing from validation errors."""
     ctx: Context = request.app.state.context
