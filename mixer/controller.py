@@ -23,7 +23,7 @@ from pkg import controller, keys
 from pkg.assignments import Assigned, Assignments
 from pkg.etcd.api import Etcd
 from pkg.informer import UndecodableError
-from pkg.model import Ended, Epoch, Kind, MixerState, MixerStatus, RoomId
+from pkg.model import Desired, Ended, Epoch, Kind, MixerState, MixerStatus, RoomId
 from pkg.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -69,6 +69,8 @@ class MixerController:
         self.inventory = Inventory()
         self._restarts: Restarts[tuple[RoomId, Epoch]] = Restarts(rng)
         self._unwanted_since: dict[RoomId, float] = {}
+        self._slots = keys.slots_prefix(Kind.MIXER, mixer_id)
+        self._distrusted: set[tuple[RoomId, Epoch]] = set()
         self._exits: TaskGroup | None = None
         self._tools = Tools(
             me=node.me,
@@ -126,7 +128,7 @@ class MixerController:
         running = self.inventory.running(room_id)
         informer = self.assignments.informer
         ended = informer.record(keys.ended(self._node.me.mixer_id, room_id), Ended)
-        observed = informer.record(keys.room(room_id, "mixer"), MixerState)
+        observed = self._observed(room_id)
         mine = current(running, assigned.wanted, observed)
         facts = Facts(
             assigned=assigned,
@@ -139,6 +141,14 @@ class MixerController:
             lost=False,
         )
         return replace(facts, lost=self._is_lost(facts, now))
+
+    def _observed(self, room_id: RoomId) -> MixerState | None:
+        """Our own key; what cannot be read is written anew."""
+        try:
+            return self.assignments.informer.record(keys.room(room_id, "mixer"), MixerState)
+        except UndecodableError as error:
+            log.error("mixer_state.undecodable", room=room_id, error=str(error))
+            return None
 
     def _health(self, assigned: Assigned, mine: Running | None) -> Health | None:
         if mine is not None:
@@ -163,14 +173,27 @@ class MixerController:
 
     def _is_lost(self, facts: Facts, now: float) -> bool:
         """Has what is here been unwanted for long enough, by an etcd that can be asked?"""
-        room_id = facts.assigned.room_id
-        strangers = unwanted(facts)
-        if not strangers or self.assignments.informer.broken_since is not None:
+        room_id, strangers = facts.assigned.room_id, unwanted(facts)
+        broken = self.assignments.informer.broken_since is not None
+        if not strangers or broken or self._is_distrusted(room_id, strangers):
             self._unwanted_since.pop(room_id, None)
             return False
         since = self._unwanted_since.setdefault(room_id, now)
         patience = LOST_SECONDS if facts.running else FADE_SECONDS
         return now - since >= patience
+
+    def _is_distrusted(self, room_id: RoomId, epochs: frozenset[Epoch]) -> bool:
+        """An epoch is a revision: an etcd that has not come so far did not make it.
+
+        It was restored from a backup, or is another one, and its silence proves nothing about
+        that epoch, not even when it has caught up: an operator must look.
+        """
+        revision = self.assignments.informer.revision(self._slots)
+        for epoch in epochs:
+            if epoch > revision and (room_id, epoch) not in self._distrusted:
+                self._distrusted.add((room_id, epoch))
+                log.error("etcd.behind", room=room_id, epoch=epoch, revision=revision)
+        return any((room_id, epoch) in self._distrusted for epoch in epochs)
 
     def _next_look(self, facts: Facts) -> float | None:
         assigned, now = facts.assigned, anyio.current_time()
@@ -226,8 +249,13 @@ class MixerController:
         return ports
 
 
-def unwanted(facts: Facts) -> bool:
-    """Is anything here that no slot, wish or after-life speaks for?"""
-    spoken_for = facts.ended | {facts.assigned.wanted, facts.assigned.keep}
+def unwanted(facts: Facts) -> frozenset[Epoch]:
+    """What is here that no slot, wish or after-life speaks for.
+
+    While livemeta names an epoch, only its place is missing: the room manager's to mend.
+    """
+    live = facts.assigned.live
+    named = live.mixer_epoch if live and live.status is Desired.ONAIR else None
+    spoken_for = facts.ended | {facts.assigned.wanted, facts.assigned.keep, named}
     here = facts.folders | {running.epoch for running in facts.running}
-    return any(e not in spoken_for and not facts.assigned.holds(e) for e in here)
+    return frozenset(e for e in here - spoken_for if not facts.assigned.holds(e))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from mixer.api import Running
 from mixer.health import Health
 from pkg.assignments import Assigned
-from pkg.model import Desired, Endpoints, Epoch, MixerState, MixerStatus, ModuleId
+from pkg.model import Desired, Endpoints, Epoch, LiveMeta, MixerState, MixerStatus, ModuleId
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +84,31 @@ def plan(facts: Facts, me: Self) -> list[Action]:
     ending = _stops(facts)
     if ending:
         return list(ending)
-    return [*_clean(facts), *_withdraw(facts), *_start(facts), *_report(facts, me)]
+    return [*_clean(facts), *_withdraw(facts, me), *_start(facts), *_report(facts, me)]
 
 
 def _stops(facts: Facts) -> list[StopMix]:
-    wanted, held = facts.assigned.wanted, facts.assigned.holds
-    unwanted = [r for r in facts.running if r.epoch != wanted and (held(r.epoch) or facts.lost)]
-    stops = [StopMix(running) for running in unwanted]
+    stops = [StopMix(running) for running in facts.running if _must_end(facts, running.epoch)]
     mine = _current(facts)
     if mine is not None and facts.health and facts.health.status is MixerStatus.FAILING:
         stops.append(StopMix(mine, failed=facts.health.reason or "not healthy"))
-    twins = [r for r in facts.running if r.epoch == wanted and r is not mine]
+    twins = [r for r in facts.running if r.epoch == facts.assigned.wanted and r is not mine]
     return stops + [StopMix(twin) for twin in twins]
+
+
+def _must_end(facts: Facts, epoch: Epoch) -> bool:
+    """An epoch without a place is ended on proof, or when nobody spoke for it for long."""
+    if epoch == facts.assigned.wanted:
+        return False
+    return facts.assigned.holds(epoch) or _is_over(facts.assigned.live, epoch) or facts.lost
+
+
+def _is_over(live: LiveMeta | None, epoch: Epoch) -> bool:
+    """Epochs only rise, so a higher one ends all before it."""
+    if live is None:
+        return False
+    ending = live.mixer_epoch == epoch and live.status is not Desired.ONAIR
+    return ending or live.mixer_epoch > epoch
 
 
 def _current(facts: Facts) -> Running | None:
@@ -128,9 +141,16 @@ def _told_to_end(facts: Facts, epoch: Epoch) -> bool:
     return live.status is Desired.REMOVING or live.mixer_epoch != epoch
 
 
-def _withdraw(facts: Facts) -> list[Action]:
-    alive = {r.epoch for r in facts.running} | {facts.assigned.wanted}
-    done = frozenset(h.epoch for h in facts.assigned.held if h.epoch not in alive)
+def _withdraw(facts: Facts, me: Self) -> list[Action]:
+    """Epochs that hold a place, or are told of in our key, but neither run nor should.
+
+    Where one is wanted, its report will replace an older one.
+    """
+    wanted, observed = facts.assigned.wanted, facts.observed
+    told = {held.epoch for held in facts.assigned.held}
+    if wanted is None and observed is not None and observed.mixer_id == me.mixer_id:
+        told.add(observed.epoch)
+    done = frozenset(told - {r.epoch for r in facts.running} - {wanted})
     return [Withdraw(done)] if done else []
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pkg import keys
 from pkg.etcd.api import Compare, Delete, Etcd, ModIs, Op, Put, commit
-from pkg.informer import Informer
+from pkg.informer import Informer, UndecodableError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, ModuleId, Record, RoomId, Slot
 from pkg.workqueue import WorkQueue
 
@@ -130,12 +130,21 @@ class Assignments:
         guards: list[Compare] = [self._live(assigned), *(self._place(h) for h in slots)]
         ops: list[Op] = [Delete(keys.slot(self._kind, self._id, h.number)) for h in slots]
         key = keys.room(assigned.room_id, leaf)
-        observed = self.informer.record(key, _Observed)
-        if observed is not None and observed.epoch in epochs:
+        if self._tells_of(key, assigned, epochs):
             guards.append(ModIs(key, self.informer.mod_revision(key)))
             ops.append(Delete(key))
         if ops:
             await self._commit(self._slots, guards, ops)
+
+    def _tells_of(self, key: str, assigned: Assigned, epochs: set[Epoch]) -> bool:
+        """Is the observed key of one of these epochs? What cannot be read is the present one's."""
+        try:
+            observed = self.informer.record(key, _Observed)
+        except UndecodableError:
+            live = assigned.live
+            mine = live is not None and live.module(self._kind) == self._id
+            return bool(live and mine and live.half_epoch(self._kind) in epochs)
+        return observed is not None and observed.epoch in epochs
 
     async def _commit(self, key: str, guards: list[Compare], ops: list[Op]) -> None:
         """Commit, then give the copy a moment to show it, so that it is not written twice."""

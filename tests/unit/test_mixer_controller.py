@@ -40,6 +40,7 @@ class Host:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
+        self.store.revision = 100  # above the epochs of these tests, as in any real etcd
         self.etcd, self.other = MemoryEtcd(self.store), MemoryEtcd(self.store)
         self.machine = Machine()
         self.processes = FakeProcesses(M1, self.machine)
