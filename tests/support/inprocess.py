@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import anyio
 import httpx
@@ -27,7 +28,11 @@ from roommanager.wishes import Sources, Wishes
 
 API_KEY = "test-key"
 MASTER = b"m" * 32
-NOW = 1_800_000_000
+
+
+def now() -> int:
+    """Seconds since 1970, of the real clock: tokens are judged by it."""
+    return int(datetime.now(UTC).timestamp())
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
         api_key=SecretBytes(API_KEY.encode()),
         master=SecretBytes(MASTER),
         public_url="http://onair",
-        clock=lambda: NOW,
+        clock=now,
         room_id=lambda: f"ro_{next(numbers)}",
         salt=lambda: b"0" * 16,
     )

@@ -173,3 +173,27 @@ async def test_no_other_origin_may_read_the_api() -> None:
         for path in ("/api/rooms", "/api/rooms/blue", "/api/modules", "/metrics", "/readyz"):
             answer = await stage.client.get(path, headers=ORIGIN)
             assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_only_the_present_nonce_of_this_very_room_gets_the_key() -> None:
+    async with running(httpx.MockTransport(origin)) as stage:
+        await on_air(stage)
+        playlist = await stage.public.get("/hls/blue/live.m3u8")
+        nonce = playlist.text.split("nonce=")[1].split('"')[0]
+        await stage.client.post("/api/rooms", json={"roomId": "red"})
+        assert (await stage.public.get(f"/api/rooms/blue/key?nonce={nonce}")).status_code == 200
+        for room, wrong in (
+            ("red", nonce),
+            ("blue", "0" * 32),
+            ("blue", nonce.upper() + "x"),
+            ("blue", nonce + "%0A"),
+            ("blue", ""),
+            ("nobody", nonce),
+        ):
+            answer = await stage.public.get(f"/api/rooms/{room}/key?nonce={wrong}")
+            assert answer.status_code == 404, (room, wrong)
+            assert nonce not in answer.text
+        shown = (await stage.client.get("/api/rooms/blue/explain")).text
+        assert nonce not in shown
+        head = await stage.public.head(f"/api/rooms/blue/key?nonce={nonce}")
+        assert (head.status_code, head.content) == (200, b"")
