@@ -66,11 +66,7 @@ class Settings(BaseSettings):
     @field_validator("etcd_endpoints", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(p.strip() for p in value.split(",") if p.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return split_commas(value)
 
     @field_validator("etcd_endpoints")
     @classmethod
@@ -140,6 +136,16 @@ def toml_source(settings: type[BaseSettings], path: Path) -> TomlConfigSettingsS
         raise ConfigError(f"{PREFIX}CONFIG_FILE: {path}: {error.strerror}") from None
     except ValueError as error:  # TOML, or its encoding
         raise ConfigError(f"{PREFIX}CONFIG_FILE: {path} is not TOML: {error}") from None
+
+
+def split_commas(value: object) -> object:
+    """
+    >>> split_commas("a, b,"), split_commas(("a",))
+    (('a', 'b'), ('a',))
+    """
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def explain(where: tuple[int | str, ...], message: str) -> str:

@@ -65,7 +65,11 @@ async def run(config: Config) -> None:
 
         await run_until_signal(
             [
-                Step("http", lambda: serving(app, bound), "probes that find nobody while we list"),
+                Step(
+                    "http",
+                    lambda: serving(app, bound, config.room_manager_trusted_proxies),
+                    "probes that find nobody while we list",
+                ),
                 Step("caches", caches, "decisions on an empty copy"),
                 Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
                 Step("rooms", lambda: background(controller.run), "a sweep without workers"),

@@ -1,11 +1,12 @@
 """Settings of the room manager."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pkg.config import Settings
+from pkg.config import CommaList, Settings, split_commas
 from pkg.schedule import Policy
 
 
@@ -20,9 +21,24 @@ class Config(Settings):
     room_manager_api_key_file: Path = Field(
         Path("/etc/onair/api-key"), description="file with the API key"
     )
+    room_manager_trusted_proxies: CommaList = Field(
+        (), description="addresses or networks whose X-Forwarded-For is believed; default: nobody's"
+    )
     room_manager_policy: Policy = Field(
         Policy.TWO_CHOICES, description="how a module is chosen among those that can take a room"
     )
+
+    @field_validator("room_manager_trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        return split_commas(value)
+
+    @field_validator("room_manager_trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
+        return value
 
     @property
     def public_url(self) -> str:
