@@ -99,3 +99,13 @@ def parse_module(key: str) -> tuple[Kind, ModuleId, str] | None:
     """``/modules/{kind}/{id}/{rest}`` → (kind, id, rest); None for any other key."""
     match = re.fullmatch(rf"/modules/(janus|mixer)/({MODULE_ID_PATTERN})/(.+)", key, re.ASCII)
     return (Kind(match[1]), ModuleId(match[2]), match[3]) if match else None
+
+
+def parse_ended(key: str) -> tuple[ModuleId, RoomId] | None:
+    """``/onair/ended/{mixer}/{room}`` → (mixer, room); None for any other key.
+
+    >>> parse_ended("/onair/ended/m1/blue"), parse_ended("/onair/ended/m1/")
+    (('m1', 'blue'), None)
+    """
+    match = re.fullmatch(rf"{ENDED}({MODULE_ID_PATTERN})/({ROOM_ID_PATTERN})", key, re.ASCII)
+    return (ModuleId(match[1]), RoomId(match[2])) if match else None

@@ -14,7 +14,7 @@ import structlog
 from pkg import keys
 from pkg.errors import OnairError, TransientError
 from pkg.etcd.api import AmbiguousError, ConflictError, Etcd
-from pkg.model import Desired, Kind, LiveMeta, RoomId, RoomMeta
+from pkg.model import Desired, Kind, LiveMeta, ModuleId, RoomId, RoomMeta
 from roommanager import execute
 from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
 from roommanager.facts import RoomFacts, from_kvs
@@ -232,7 +232,7 @@ class Wishes:
         return found if landed else None
 
     async def _remove_idle(self, facts: RoomFacts) -> RoomFacts | None:
-        mixers = self._view.ended_on(facts.room_id)
+        mixers = await self._ended_on(facts)
         try:
             await execute.finish_remove(self._etcd, facts, mixers)
         except ConflictError:
@@ -240,6 +240,13 @@ class Wishes:
         except AmbiguousError:
             return await self._removed_after_all(facts)
         return facts
+
+    async def _ended_on(self, facts: RoomFacts) -> list[ModuleId]:
+        """Mixers with an after-life of the room: known to whoever knows ``meta`` of that stop."""
+        if self._view.revision >= facts.meta_revision:
+            return self._view.ended_on(facts.room_id)
+        found = (keys.parse_ended(kv.key) for kv in (await self._etcd.range(keys.ENDED)).kvs)
+        return [mixer for mixer, room_id in filter(None, found) if room_id == facts.room_id]
 
     async def _removed_after_all(self, facts: RoomFacts) -> RoomFacts | None:
         return facts if await self._find(facts.room_id) is None else None

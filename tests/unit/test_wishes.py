@@ -324,6 +324,22 @@ async def test_starting_and_stopping_a_room_that_is_removed_is_refused() -> None
                 await verb(BLUE)
 
 
+async def test_a_delete_on_a_stale_copy_leaves_no_after_life() -> None:
+    """Else whoever takes the id next would offer the old room's sound (I7, I11)."""
+    async with stage() as (one, modules):
+        late = LateEtcd(modules.store)
+        async with manager(modules.store, seed=2, control=False, etcd=late) as two:
+            late.lag = 5.0
+            await one.wishes.start(BLUE)
+            await until(lambda: live_of(modules.store).on_air_at is not None)
+            await one.wishes.stop(BLUE)
+            await idle(one)
+            assert stored(modules.store, keys.ENDED) == [keys.ended(M1, BLUE)]
+            await two.wishes.delete(BLUE)
+            assert stored(modules.store, "/rooms/") == []
+            assert stored(modules.store, keys.ENDED) == []
+
+
 class AtCommit(MemoryEtcd):
     """Something happens between the choice and its transaction."""
 
