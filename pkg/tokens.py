@@ -38,22 +38,28 @@ class TokenError(OnairError):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token says: who may be what, in which room, until when (seconds since 1970)."""
+    """What a token says: who may be what, in which room, until when (seconds since 1970).
+
+    ``pin``: the mark of the PIN it was traded for; None if the operator gave it out.
+    """
 
     user: str
     room_id: RoomId
     role: Role
     expires_at: int
     token_id: str
+    pin: str | None = None
 
 
 class Tokens:
     def __init__(self, master: bytes) -> None:
         self._key = token_key(master)
 
-    def issue(self, room_id: RoomId, user: str, role: Role, *, now: int, ttl: int) -> str:
+    def issue(
+        self, room_id: RoomId, user: str, role: Role, *, now: int, ttl: int, pin: str | None = None
+    ) -> str:
         """Sign a token; ``now`` in seconds since 1970, ``ttl`` in seconds, at most a day."""
-        claims = {
+        claims: dict[str, str | int] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": user,
@@ -63,6 +69,8 @@ class Tokens:
             "exp": now + min(ttl, MAX_TTL_SECONDS),
             "jti": str(ULID()),
         }
+        if pin is not None:
+            claims["pin"] = pin
         return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE})
 
     def verify(self, token: str, room_id: RoomId) -> Grant:
@@ -77,6 +85,7 @@ class Tokens:
             role=Role(claims["role"]),
             expires_at=claims["exp"],
             token_id=claims["jti"],
+            pin=claims.get("pin"),
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -108,6 +117,8 @@ class Tokens:
             raise TokenError("lifetime out of bounds")
         if any(type(claims[name]) is not str for name in ("sub", "room", "role", "jti")):
             raise TokenError("sub, room, role and jti must be strings")
+        if type(claims.get("pin", "")) is not str:
+            raise TokenError("pin must be a string")
         if claims["role"] not in set(Role):
             raise TokenError("unknown role")
 

@@ -15,7 +15,7 @@ from roommanager.context import Context
 from roommanager.facts import RoomFacts
 from roommanager.hls import NotOnAirError, NotYetError, is_nonce
 from roommanager.issuing import issue
-from roommanager.pins import caller, matches
+from roommanager.pins import caller, mark, matches
 from roommanager.problems import Answer, ProblemError, described
 from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
 from roommanager.wishes import RoomNotFoundError
@@ -57,10 +57,11 @@ async def listen(
 ) -> schemas.ListenToken:
     """Open. Trade a room's PIN for a token that its playlist takes."""
     facts = await ctx.wishes.read(room_id)
-    if facts.meta is not None and facts.meta.pin_hash is not None:
+    stored = facts.meta.pin_hash if facts.meta is not None else None
+    if stored is not None:
         address = request.client.host if request.client else "unknown"
-        await _check_pin(ctx, caller(room_id, address), wish.pin, facts.meta.pin_hash)
-    token = issue(ctx, room_id, "listener", Role.LISTENER, LISTEN_TOKEN_SECONDS)
+        await _check_pin(ctx, caller(room_id, address), wish.pin, stored)
+    token = issue(ctx, room_id, "listener", Role.LISTENER, LISTEN_TOKEN_SECONDS, mark(stored))
     return schemas.ListenToken(
         token=token.token,
         expires_at=token.expires_at,
@@ -97,7 +98,9 @@ def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
     if facts.meta.pin_hash is None:
         return None
     try:
-        ctx.tokens.verify(token or "", facts.room_id)
+        given = ctx.tokens.verify(token or "", facts.room_id)
+        if given.pin not in {None, mark(facts.meta.pin_hash)}:
+            raise TokenError("token for another PIN, of a room of the same id before this one")
     except TokenError as error:
         log.info("listener.refused", room=facts.room_id, reason=str(error))
         detail = "this room has a PIN: POST /api/rooms/{roomId}/listen gives the token for ?token="
@@ -169,7 +172,9 @@ async def key(ctx: Ctx, room_id: RoomIdPath, nonce: str = "", token: str | None 
     _may_hear(ctx, facts, token)
     current = _nonce(ctx, facts)
     if current != nonce and is_nonce(nonce):  # perhaps of a start that the copy does not show yet
-        current = _nonce(ctx, await ctx.wishes.read(room_id))
+        facts = await ctx.wishes.read(room_id)
+        _may_hear(ctx, facts, token)
+        current = _nonce(ctx, facts)
     if current is None or not is_nonce(nonce) or not same_text(nonce, current):
         raise _absent(NotOnAirError("no key goes with this nonce"))
     found = hls_key(ctx.master.get_secret_value(), room_id, current)
