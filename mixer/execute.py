@@ -69,12 +69,8 @@ async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
 
 async def _stop(tools: Tools, running: Running, failed: str | None) -> None:
     now = anyio.current_time()
-    since = tools.inventory.remove(running)  # first, so that its exit is not taken for a failure
-    try:
+    with tools.inventory.ending(running) as since:
         await tools.processes.stop(running)
-    except TransientError:
-        tools.inventory.add(running, since if since is not None else now)
-        raise
     if failed is None:
         tools.ports.rest(running.port, anyio.current_time())
     else:

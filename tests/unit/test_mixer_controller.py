@@ -357,3 +357,19 @@ async def test_an_unreadable_wish_leaves_its_process_alone_and_other_rooms_work(
         await until(lambda: len(host.alive()) == 2)
         await anyio.sleep(120)
         assert running in host.alive()
+
+
+async def test_a_sweep_during_a_stop_does_not_take_the_dying_for_found(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    host = Host()
+    async with daemon(host) as mixer:
+        running = await host.publishing()
+        await anyio.sleep(30)
+        host.machine.pause(running)
+        await until(lambda: not mixer.inventory.running(BLUE))
+        await mixer.sweep()
+        assert not mixer.inventory.running(BLUE), "it is being ended"
+        await until(lambda: host.alive() not in ([], [running]), within=20)
+        await until(lambda: host.status() is MixerStatus.PUBLISHING)
+        assert "mix.exited" not in capsys.readouterr().out
