@@ -96,13 +96,16 @@ class Informer:
 
     def _range(self, key: str) -> _Range | None:
         """Ranges are folders (they end with a slash) or single keys, and never overlap."""
+        everything = self._ranges.get("/")
+        if everything is not None:
+            return everything
         at = key.find("/", 1)
         while at >= 0:
             found = self._ranges.get(key[: at + 1])
             if found is not None:
                 return found
             at = key.find("/", at + 1)
-        return self._ranges.get(key) or self._ranges.get("/")
+        return self._ranges.get(key)
 
     def is_listed(self, prefix: str) -> bool:
         found = self._ranges.get(prefix)
