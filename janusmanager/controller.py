@@ -14,7 +14,7 @@ import structlog
 from janusmanager.api import Janus, JanusRefusedError, JanusUnavailableError
 from janusmanager.execute import Tools, execute
 from janusmanager.inventory import Inventory
-from janusmanager.plan import Action, Facts, Forward, Report, Self, Withdraw, plan
+from janusmanager.plan import Action, CreateRoom, Facts, Forward, Report, Self, Withdraw, plan
 from pkg import backoff, controller, keys
 from pkg.assignments import Assigned, Assignments
 from pkg.errors import TransientError
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 WORKERS = 16
 ROUNDS = 8
 RELIST_CAP_SECONDS = 2.0
+# A mixer tells its port a few milliseconds after the room stands here: one write then says both.
+JUST_MADE_SECONDS = 0.05
 
 
 class UnsettledError(TransientError):
@@ -55,6 +57,7 @@ class JanusController:
         self.refusal: str | None = None
         self.orphans: frozenset[tuple[RoomId, Epoch]] = frozenset()  # written by housekeeping
         self._trouble: dict[RoomId, str] = {}
+        self._made_at: dict[RoomId, float] = {}
         self._tools = Tools(
             module_id=node.me.janus_id,
             master=node.master,
@@ -108,16 +111,16 @@ class JanusController:
         await self.read.wait()
         await controller.run(self.queue, self.reconcile, workers=WORKERS)
 
-    async def reconcile(self, key: str) -> None:
+    async def reconcile(self, key: str) -> float | None:
         room_id = RoomId(key)
         for _ in range(ROUNDS):
             facts = await self._look(room_id)
             if facts is None:
-                return
+                return None
             actions = plan(facts, self._me)
             if not await self._act(facts, actions):
                 self._leave(facts, actions)
-                return
+                return self._just_made_seconds(room_id) or None
         raise UnsettledError(f"{room_id} is not settled after {ROUNDS} rounds; {actions} is left")
 
     async def _look(self, room_id: RoomId) -> Facts | None:
@@ -138,7 +141,18 @@ class JanusController:
             mixer=self._mixer(assigned),
             orphans=frozenset(epoch for other, epoch in self.orphans if other == room_id),
             trouble=self._trouble.get(room_id),
+            just_made=self._just_made_seconds(room_id) > 0,
         )
+
+    def _just_made_seconds(self, room_id: RoomId) -> float:
+        """How long the room still counts as just made; 0 if it does not."""
+        made_at = self._made_at.get(room_id)
+        if made_at is None:
+            return 0.0
+        left = made_at + JUST_MADE_SECONDS - anyio.current_time()
+        if left <= 0:
+            del self._made_at[room_id]
+        return max(0.0, left)
 
     def _observed(self, room_id: RoomId) -> JanusState | None:
         """Our own key; what cannot be read is written anew."""
@@ -165,6 +179,8 @@ class JanusController:
         room_id = facts.assigned.room_id
         if not isinstance(action, Forward):
             await execute(self._tools, facts.assigned, action)
+            if isinstance(action, CreateRoom):
+                self._made_at[room_id] = anyio.current_time()
             return
         try:
             await execute(self._tools, facts.assigned, action)

@@ -51,6 +51,7 @@ class Facts:
 
     ``observed``: the room's key ``janus``, whoever wrote it. ``orphans``: epochs that two sweeps
     found in Janus without a place here. ``trouble``: why the last forward did not work.
+    ``just_made``: the room was created a moment ago, and the mixer's port may be known any instant.
     """
 
     assigned: Assigned
@@ -59,6 +60,7 @@ class Facts:
     mixer: MixerState | None = None
     orphans: frozenset[Epoch] = frozenset()
     trouble: str | None = None
+    just_made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,8 @@ def _feed(facts: Facts, me: Self, live: LiveMeta, room: Present) -> list[Action]
         forward = Forward(room.number, room.epoch, *target, ssrc)
         # On the way to `forwarding` no other state is worth a write, unless it does not work.
         return [*report, forward] if facts.trouble else [forward]
+    if facts.just_made and not right and state.reason is None:
+        return []  # nobody can use "created" in so short a time; `forwarding` is written sooner
     surplus = _surplus(live, room, right[0]) if right else []
     return [*(StopForward(room.number, room.epoch, f.stream_id) for f in surplus), *report]
 
