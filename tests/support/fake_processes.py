@@ -158,10 +158,11 @@ class FakeProcesses:
         self.machine = machine
         self.failures = 0
         self.spawned: list[Mix] = []
+        self.spawn_takes = 0.0
         self._mixer_id = mixer_id
 
     async def spawn(self, mix: Mix) -> Running:
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(self.spawn_takes)
         if self.failures > 0:
             self.failures -= 1
             raise SpawnError(f"cannot start FFmpeg for {mix.room_id}: planned by the test")

@@ -102,6 +102,11 @@ WANTED_CASES: dict[str, tuple[Facts, list[Action]]] = {
     "nothing there yet": (WANTED, [CreateRoom(E)]),
     "lost in a restart of Janus": (replace(ON_AIR, present=()), [CreateRoom(E)]),
     "created, no mixer yet": (MADE, [Report(CREATED)]),
+    "just created: `forwarding` may be written at once": (replace(MADE, just_made=True), []),
+    "just created, and the port is wrong": (
+        replace(MADE, just_made=True, mixer=MIXER.model_copy(update={"port": 0})),
+        [Report(CREATED.model_copy(update={"reason": "mixer m1 reports port 0"}))],
+    ),
     "created and told": (replace(MADE, observed=CREATED), []),
     "a former mixer's key": (
         replace(MADE, observed=CREATED, mixer=MIXER.model_copy(update={"epoch": OLD_MIX})),

@@ -130,6 +130,19 @@ async def test_a_start_goes_over_starting_to_publishing_and_then_all_is_quiet() 
         assert host.alive() == [running]
 
 
+async def test_the_port_is_told_while_the_process_is_spawned() -> None:
+    host = Host()
+    async with daemon(host):
+        host.processes.spawn_takes = 1.0
+        await host.wish(wish(5))
+        await anyio.sleep(0.5)
+        told = host.state()
+        assert host.alive() == []
+        assert told is not None
+        assert told.status is MixerStatus.STARTING
+        await until(lambda: [r.port for r in host.alive()] == [told.port])
+
+
 async def test_a_process_that_dies_comes_back_on_its_port_and_goes_on_counting() -> None:
     host = Host()
     async with daemon(host):
