@@ -1,5 +1,6 @@
 """Wiring of the room manager: `./onair room-manager`."""
 
+import gc
 import secrets
 import sys
 from collections.abc import AsyncGenerator
@@ -32,6 +33,9 @@ from roommanager.pins import Tries
 from roommanager.view import View
 from roommanager.wishes import Sources, Wishes
 
+# The copy of etcd is many small objects that live long: at Python's own thresholds looking
+# through them again and again took a tenth of each start (bench/README.md).
+GC_THRESHOLDS = (50_000, 20, 100)
 SOURCES = Sources(now=wiring.now, nonce=lambda: secrets.token_hex(16))
 
 
@@ -102,6 +106,7 @@ def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> 
 def main() -> None:
     config = Config.load_or_exit()
     log.setup(config.log_level, config.log_format, "room-manager")
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         anyio.run(run, config, backend_options={"use_uvloop": True})
     except* OnairError as errors:
