@@ -1,7 +1,5 @@
 """Wiring of the Janus manager: `./onair janus-manager`."""
 
-import sys
-
 import anyio
 
 from janusmanager.config import Config
@@ -10,8 +8,7 @@ from janusmanager.driver import JanusDriver
 from janusmanager.housekeeping import Housekeeping
 from janusmanager.plan import Self
 from janusmanager.wellness import trouble
-from pkg import __version__, keys, log, wiring
-from pkg.errors import OnairError
+from pkg import __version__, keys, wiring
 from pkg.heartbeat import Heart, describer
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Kind, ModuleId
@@ -61,12 +58,7 @@ async def run(config: Config) -> None:
 
 
 def main() -> None:
-    config = Config.load_or_exit()
-    log.setup(config.log_level, config.log_format, "janus-manager")
-    try:
-        anyio.run(run, config, backend_options={"use_uvloop": True})
-    except* OnairError as errors:
-        sys.exit(wiring.last_words(Config.program, errors))
+    wiring.run_daemon(run, Config.load_or_exit(), "janus-manager")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Wiring of the mixer: `./onair mixer`."""
 
 import shutil
-import sys
 
 import anyio
 import anyio.to_thread
@@ -15,8 +14,8 @@ from mixer.housekeeping import sweep_for_ever
 from mixer.plan import Self
 from mixer.ports import Ports
 from mixer.wellness import trouble
-from pkg import __version__, keys, log, wiring
-from pkg.errors import ConfigError, OnairError
+from pkg import __version__, keys, wiring
+from pkg.errors import ConfigError
 from pkg.heartbeat import Heart, describer
 from pkg.httpserver import listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
@@ -24,6 +23,8 @@ from pkg.model import Endpoints, Kind, ModuleId
 
 
 async def run(config: Config) -> None:
+    if shutil.which(config.mixer_ffmpeg) is None:
+        raise ConfigError(f"ONAIR_MIXER_FFMPEG: there is no program {config.mixer_ffmpeg}")
     bound = listen(config.mixer_listen)
     layout = Layout(config.mixer_media_dir, config.mixer_run_dir)
     for folder in (layout.media, layout.run):
@@ -46,9 +47,7 @@ async def run(config: Config) -> None:
         async def check() -> str | None:
             return await anyio.to_thread.run_sync(trouble, config)
 
-        me = describer(
-            config.mixer_capacity, node(config).me.endpoints, wiring.now(), __version__
-        )
+        me = describer(config.mixer_capacity, node(config).me.endpoints, wiring.now(), __version__)
         heart = Heart(etcd, keys.heartbeat(Kind.MIXER, mixer_id), me, check)
 
         async def sweep() -> None:
@@ -84,14 +83,7 @@ def node(config: Config) -> Node:
 
 
 def main() -> None:
-    config = Config.load_or_exit()
-    log.setup(config.log_level, config.log_format, "mixer")
-    try:
-        if shutil.which(config.mixer_ffmpeg) is None:
-            raise ConfigError(f"ONAIR_MIXER_FFMPEG: there is no program {config.mixer_ffmpeg}")
-        anyio.run(run, config, backend_options={"use_uvloop": True})
-    except* OnairError as errors:
-        sys.exit(wiring.last_words(Config.program, errors))
+    wiring.run_daemon(run, Config.load_or_exit(), "mixer")
 
 
 if __name__ == "__main__":

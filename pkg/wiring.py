@@ -1,13 +1,20 @@
-"""What every daemon's ``__main__`` wires the same way: its etcd client and its random source."""
+"""What every daemon's ``__main__`` does the same way: its etcd client, its clock, its end."""
 
 import random
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
 
+import anyio
+
+from pkg import log
 from pkg.config import Settings
-from pkg.errors import OnairError
+from pkg.errors import ConfigError, OnairError
 from pkg.etcd.client import EtcdClient, EtcdOptions
+
+C = TypeVar("C", bound=Settings)
 
 
 def rng() -> random.Random:
@@ -39,16 +46,30 @@ async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
         await client.aclose()
 
 
-def last_words(program: str, errors: BaseExceptionGroup[OnairError]) -> str:
-    """What a daemon says when it cannot go on: the innermost errors, a line each."""
-    found: list[str] = []
+def run_daemon(run: Callable[[C], Coroutine[Any, Any, None]], config: C, service: str) -> None:
+    """Run a daemon until a signal. Ends the process with 2 for a wrong setting, 1 for the rest."""
+    log.setup(config.log_level, config.log_format, service)
+    try:
+        anyio.run(run, config, backend_options={"use_uvloop": True})
+    except OnairError as error:
+        _exit(config.program, [error])
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        if not all(isinstance(error, OnairError) for error in errors):
+            raise
+        _exit(config.program, errors)
 
-    def collect(error: BaseException) -> None:
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                collect(inner)
-        else:
-            found.append(f"{program}: {error}")
 
-    collect(errors)
-    return "\n".join(dict.fromkeys(found))
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _exit(program: str, errors: Sequence[BaseException]) -> NoReturn:
+    """The last words: each error once, a line each."""
+    lines = dict.fromkeys(f"{program}: {error}" for error in errors)
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise SystemExit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)

@@ -1,8 +1,6 @@
 """Wiring of the room manager: `./onair room-manager`."""
 
-import gc
 import secrets
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,9 +10,8 @@ import httpx
 from pydantic import SecretBytes
 from ulid import ULID
 
-from pkg import log, wiring
+from pkg import wiring
 from pkg.config import read_secret
-from pkg.errors import OnairError
 from pkg.etcd.api import Etcd
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit, listen, serving
@@ -104,13 +101,7 @@ def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> 
 
 
 def main() -> None:
-    config = Config.load_or_exit()
-    log.setup(config.log_level, config.log_format, "room-manager")
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        anyio.run(run, config, backend_options={"use_uvloop": True})
-    except* OnairError as errors:
-        sys.exit(wiring.last_words(Config.program, errors))
+    wiring.run_daemon(run, Config.load_or_exit(), "room-manager")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """200 starts at once through two room managers onto modules with 20 places (I2)."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -39,7 +40,7 @@ async def watch_places(stack: Stack, most: dict[Kind, int]) -> None:
         await anyio.sleep(0.01)
 
 
-async def everywhere(count: int, call: Callable[[int], Awaitable[None]]) -> None:
+async def everywhere(count: int, call: Callable[[int], Coroutine[Any, Any, None]]) -> None:
     async with anyio.create_task_group() as tasks:
         for number in range(count):
             tasks.start_soon(call, number)
