@@ -29,8 +29,8 @@ Measuring = Callable[[Stack], Coroutine[Any, Any, bool]]
 @app.command()
 def start(
     rooms: Annotated[int, typer.Option(min=1, help="rooms, one after the other")] = 50,
-    starts: Annotated[int, typer.Option(min=100, help="starts in each turn of throughput")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="turns of throughput")] = 5,
+    starts: Annotated[int, typer.Option(min=100, help="starts in each turn of throughput")] = 300,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of throughput")] = 15,
     part: Annotated[str, typer.Option(help="latency, throughput or both")] = "both",
 ) -> None:
     """Start to forwarding against the raw chain; starts per second against a bare route."""

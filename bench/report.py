@@ -85,17 +85,20 @@ def latencies(console: Console, found: Latencies) -> bool:
 
 
 def rates(console: Console, found: Rates) -> bool:
-    ours, bare = percentile(found.onair, 0.5), percentile(found.bare, 0.5)
     table = Table(title=f"starts per second, {len(found.onair)} turns each")
-    for column in ("", "median", "least", "most"):
+    for column in ("", "median", "least", "most", "CPU each"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, values in (("one room manager", found.onair), ("bare route", found.bare)):
-        middle = percentile(values, 0.5)
-        table.add_row(name, f"{middle:.0f}", f"{min(values):.0f}", f"{max(values):.0f}")
-    ratio = ours / bare
-    table.add_row("ratio", f"{ratio:.2f}", "", "", style="bold")
+    for name, turns in (("one room manager", found.onair), ("bare route", found.bare)):
+        rate = [turn.per_second for turn in turns]
+        cpu = percentile([turn.cpu_seconds for turn in turns], 0.5)
+        row = (f"{percentile(rate, 0.5):.0f}", f"{min(rate):.0f}", f"{max(rate):.0f}")
+        table.add_row(name, *row, f"{cpu * 1e3:.2f} ms")
+    ratios = found.ratios()
+    ratio = percentile(ratios, 0.5)
+    row = (f"{ratio:.2f}", f"{min(ratios):.2f}", f"{max(ratios):.2f}")
+    table.add_row("ratio, turn by turn", *row, style="bold")
     console.print(table)
-    console.print(f"ratio {ratio:.2f}, goal {RATE_GOAL.words(ratio)}")
+    console.print(f"ratio at the median turn {ratio:.2f}, goal {RATE_GOAL.words(ratio)}")
     return RATE_GOAL.reached(ratio)
 
 

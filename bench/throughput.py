@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import anyio
+import psutil
 
 from bench import http, records
 from bench.stack import POLL_SECONDS, START_SECONDS, Stack, StackError, end, spawn
@@ -30,20 +31,43 @@ ROOMS_PER_TXN = 100
 class Sizes:
     """``starts`` per turn; ``rounds`` turns of each side, after one that does not count."""
 
-    starts: int = 1000
-    rounds: int = 5
+    starts: int = 300
+    rounds: int = 15
 
     @property
     def total(self) -> int:
         return self.starts * (self.rounds + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        used = self.process.cpu_times()
+        return float(used.user + used.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Of one turn: answers per second, and the server's CPU seconds for one of them."""
+
+    per_second: float
+    cpu_seconds: float
+
+
 @dataclass(slots=True)
 class Rates:
-    """Per second, one figure a turn; the first turn of each is warm-up and left out."""
+    """One figure a turn; the first turn of each is warm-up and left out."""
 
-    onair: list[float] = field(default_factory=list)
-    bare: list[float] = field(default_factory=list)
+    onair: list[Rate] = field(default_factory=list)
+    bare: list[Rate] = field(default_factory=list)
+
+    def ratios(self) -> list[float]:
+        """Of neighbours in time, so that what else the machine does falls on both."""
+        pairs = zip(self.onair, self.bare, strict=True)
+        return [ours.per_second / bare.per_second for ours, bare in pairs]
 
 
 async def measure(stack: Stack, sizes: Sizes, told: Callable[[], None]) -> Rates:
@@ -51,12 +75,12 @@ async def measure(stack: Stack, sizes: Sizes, told: Callable[[], None]) -> Rates
     etcd = EtcdClient(EtcdOptions([stack.site.etcd_url], namespace=NAMESPACE))
     try:
         rooms = await _furnish(etcd, sizes.total)
-        async with _servers(stack) as (onair_url, bare_url):
+        async with _servers(stack) as (onair, bare):
             for turn in range(sizes.rounds + 1):
                 wanted = rooms[turn * sizes.starts : (turn + 1) * sizes.starts]
-                ours = await _rate(onair_url, stack.api_key, [_start(room) for room in wanted])
+                ours = await _rate(onair, stack.api_key, [_start(room) for room in wanted])
                 told()
-                limit = await _rate(bare_url, stack.api_key, [f"/start/{r}" for r in wanted])
+                limit = await _rate(bare, stack.api_key, [f"/start/{r}" for r in wanted])
                 told()
                 if turn:
                     found.onair.append(ours)
@@ -88,7 +112,7 @@ async def _furnish(etcd: Etcd, rooms: int) -> list[RoomId]:
 
 
 @asynccontextmanager
-async def _servers(stack: Stack) -> AsyncGenerator[tuple[str, str]]:
+async def _servers(stack: Stack) -> AsyncGenerator[tuple[Server, Server]]:
     """A room manager of its own, and the bare route; pinned to one core beside us."""
     site, scratch = stack.site, stack.scratch
     own, other = _free_port(range(6_000, 6_100)), _free_port(range(6_100, 6_200))
@@ -108,7 +132,10 @@ async def _servers(stack: Stack) -> AsyncGenerator[tuple[str, str]]:
         await _until_ready(own, "/readyz")
         await _until_ready(other, "/openapi.json")
         with _parted([server.pid for server in servers], [os.getpid(), stack.pids["etcd"]]):
-            yield f"http://{LOOPBACK}:{own}", f"http://{LOOPBACK}:{other}"
+            yield (
+                Server(f"http://{LOOPBACK}:{own}", psutil.Process(servers[0].pid)),
+                Server(f"http://{LOOPBACK}:{other}", psutil.Process(servers[1].pid)),
+            )
     finally:
         with anyio.CancelScope(shield=True):
             for server in servers:
@@ -160,19 +187,21 @@ def _pin(pids: Sequence[int], cores: set[int]) -> None:
                 continue
 
 
-async def _rate(url: str, api_key: str, paths: Sequence[str]) -> float:
-    """Answers per second of ``CLIENTS`` closed loops that share the paths between them."""
+async def _rate(server: Server, api_key: str, paths: Sequence[str]) -> Rate:
+    """What the server makes of ``CLIENTS`` closed loops that share the paths between them."""
     todo = iter(paths)
 
     async with AsyncExitStack() as opened:
         connections = [
-            await opened.enter_async_context(http.connected(url, api_key)) for _ in range(CLIENTS)
+            await opened.enter_async_context(http.connected(server.url, api_key))
+            for _ in range(CLIENTS)
         ]
-        began = perf_counter()
+        began, used = perf_counter(), server.cpu_seconds()
         async with anyio.create_task_group() as tasks:
             for connection in connections:
                 tasks.start_soon(_loop, connection, todo)
-        return len(paths) / (perf_counter() - began)
+        seconds, cpu = perf_counter() - began, server.cpu_seconds() - used
+        return Rate(len(paths) / seconds, cpu / len(paths))
 
 
 async def _loop(connection: http.Connection, todo: Iterator[str]) -> None:
