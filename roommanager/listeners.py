@@ -98,7 +98,11 @@ def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
     if facts.meta.pin_hash is None:
         return None
     try:
-        given = ctx.tokens.verify(token or "", facts.room_id)
+        if token is None:
+            raise TokenError("no token")
+        given = ctx.tokens.verify(token, facts.room_id)
+        if given.role is not Role.LISTENER:
+            raise TokenError("a host's token, which is for the gateway")
         if given.pin not in {None, mark(facts.meta.pin_hash)}:
             raise TokenError("token for another PIN, of a room of the same id before this one")
     except TokenError as error:

@@ -101,13 +101,14 @@ async def test_playlist_segment_and_key_ask_for_the_rooms_own_token() -> None:
         await make(stage)
         await make(stage, "red")
         red, blue = RoomId("red"), RoomId("blue")
-        foreign = Tokens(b"x" * 32).issue(blue, "u", Role.HOST, now=now(), ttl=60)
+        foreign = Tokens(b"x" * 32).issue(blue, "u", Role.LISTENER, now=now(), ttl=60)
         over = Tokens(MASTER).issue(blue, "u", Role.LISTENER, now=now() - 120, ttl=60)
         refused = {
             "none": "",
             "nonsense": "x",
             "another room's": Tokens(MASTER).issue(red, "u", Role.LISTENER, now=now(), ttl=60),
             "another Onair's": foreign,
+            "a host's": Tokens(MASTER).issue(blue, "u", Role.HOST, now=now(), ttl=60),
             "over": over,
         }
         seen = set()
