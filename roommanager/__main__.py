@@ -1,5 +1,6 @@
 """Wiring of the room manager: `./onair room-manager`."""
 
+import gc
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -101,6 +102,7 @@ def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> 
 
 
 def main() -> None:
+    gc.set_threshold(*GC_THRESHOLDS)
     wiring.run_daemon(run, Config.load_or_exit(), "room-manager")
 
 
