@@ -20,7 +20,7 @@ RATE_GOAL = Goal(at_least=0.6)
 PLAYABLE_GOAL = Goal(at_most=3.0)
 STEP_WORDS = {
     "livemeta": "assigned (one transaction)",
-    "mixer": "FFmpeg spawned, port told",
+    "mixer": "port told, FFmpeg being spawned",
     "janus": "forwarding",
 }
 
