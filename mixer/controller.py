@@ -231,6 +231,7 @@ class MixerController:
         now = anyio.current_time()
         health = judge(self._processes.look(running), Pulse(None, now), now, 1.0)
         reason = health.reason or "FFmpeg ended"
+        self._tools.ports.rest(running.port, now)
         self._restarts.note((running.room_id, running.epoch), reason, now - since, now)
         log.warning("mix.exited", room=running.room_id, epoch=running.epoch, reason=reason)
         self.queue.add(running.room_id)

@@ -71,9 +71,8 @@ async def _stop(tools: Tools, running: Running, failed: str | None) -> None:
     now = anyio.current_time()
     with tools.inventory.ending(running) as since:
         await tools.processes.stop(running)
-    if failed is None:
-        tools.ports.rest(running.port, anyio.current_time())
-    else:
+    tools.ports.rest(running.port, anyio.current_time())
+    if failed is not None:
         lived = now - since if since is not None else 0.0
         tools.restarts.note((running.room_id, running.epoch), failed, lived, now)
     log.info("mix.stopped", room=running.room_id, epoch=running.epoch, failed=failed)

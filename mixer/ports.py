@@ -38,7 +38,7 @@ class Ports:
             self._reserved.discard(port)
 
     def rest(self, port: int, now: float) -> None:
-        """Leave a pair alone for a moment: its process ended in good order."""
+        """Leave a pair alone for a moment: its process ended. (Its own room may have it back.)"""
         self._until[port] = now + REST_SECONDS
 
     def is_unused(self, port: int) -> bool:

@@ -7,7 +7,7 @@ from mixer.controller import LOST_SECONDS
 from pkg import keys
 from pkg.etcd.api import Delete, Put
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
-from pkg.model import Desired, Kind, MixerStatus
+from pkg.model import Desired, Kind, MixerStatus, RoomId
 from tests.support.virtual import BLUE, M1, until
 from tests.unit.test_mixer_controller import Host, daemon, wish
 
@@ -83,3 +83,17 @@ async def test_an_etcd_younger_than_a_process_is_not_believed() -> None:
         await anyio.sleep(2 * LOST_SECONDS)
         assert host.alive() == [running]
         assert host.machine.folders, "nor are its files touched"
+
+
+async def test_the_port_of_a_process_that_died_rests_too() -> None:
+    """Its forwarder may still send: the next room there would hear another room's sound."""
+    host = Host()
+    async with daemon(host):
+        dead = await host.publishing()
+        host.machine.kill(dead)
+        await host.wish(wish(5, Desired.STOPPING), place=False)
+        await until(lambda: host.slots() == 0)
+        assert host.alive() == []
+        await host.wish(wish(7, room_id=RoomId("red"), slot=1))
+        await until(lambda: len(host.alive()) == 1)
+        assert host.alive()[0].port != dead.port
