@@ -60,7 +60,7 @@ class FfmpegProcesses:
         self._ffmpeg = ffmpeg
         self._limits = limits or available_limits()
         self._segment_seconds = segment_seconds
-        self._children: set[int] = set()
+        self._children: dict[int, Running | None] = {}  # None: not seen alive yet
 
     async def spawn(self, mix: Mix) -> Running:
         try:
@@ -74,11 +74,12 @@ class FfmpegProcesses:
         after = before.sequence if before else -1
         marker = Marker(self._mixer_id, mix.room_id, mix.epoch, mix.port, after)
         pid = self._start(argv(self._ffmpeg, stream, self._limits), marker)
-        self._children.add(pid)
+        self._children[pid] = None
         found = process.seen(pid)
         if found is None:
             raise SpawnError(f"FFmpeg for {mix.room_id} ended at once: {self._words(marker)}")
-        return _running(found, marker)
+        self._children[pid] = running = _running(found, marker)
+        return running
 
     def _start(self, line: Sequence[str], marker: Marker) -> int:
         path = self._layout.log(marker.room_id, marker.epoch)
@@ -105,12 +106,17 @@ class FfmpegProcesses:
         self._reap()
         marked = process.marked("ONAIR_MIXER", self._mixer_id)
         parsed = ((found, Marker.parse(environment)) for found, environment in marked)
-        return [_running(found, marker) for found, marker in parsed if marker]
+        found = {seen.pid: _running(seen, marker) for seen, marker in parsed if marker}
+        # A child in the midst of exec has no environment to be read, for a moment.
+        for child in self._children.values():
+            if child is not None and process.is_alive(child.pid, child.started):
+                found.setdefault(child.pid, child)
+        return list(found.values())
 
     def _reap(self, pids: Collection[int] = ()) -> None:
         for pid in pids or tuple(self._children):
             if process.reap(pid):
-                self._children.discard(pid)
+                self._children.pop(pid, None)
 
     async def stop(self, running: Running) -> None:
         handle = process.Handle.open(running.pid, running.started)

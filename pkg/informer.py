@@ -1,8 +1,8 @@
 """A local, read-only, eventually consistent copy of one or more key ranges of etcd.
 
-Each range is listed, then watched from the next revision; on any break it is listed again and
-the copy swapped. Listeners get keys, never events: they must look at the copy, which is what
-makes missed and merged changes harmless. After a swap they hear of vanished keys too.
+Each range is watched, then listed, and news older than the list dropped; on any break that is
+done again and the copy swapped. Listeners get keys, never events: they must look at the copy,
+which is what makes missed and merged changes harmless. After a swap they hear of vanished keys too.
 Ranges can be added and dropped while it runs (``follow``, ``unfollow``), so that a module
 watches its own rooms only. Shape after client-go's ``tools/cache`` and etcd's ``cache/``.
 """
@@ -175,11 +175,13 @@ class Informer:
                     await anyio.sleep(seconds)
 
     async def _list_and_watch(self, found: _Range) -> None:
-        self._swap(found, await self._etcd.range(found.prefix))
+        """The watch is opened first: what changes while we list comes twice, never not at all."""
         with anyio.move_on_after(RESYNC_SECONDS * self._rng.uniform(0.8, 1.2)):
-            async with self._etcd.watch(found.prefix, since=found.revision + 1) as batches:
+            async with self._etcd.watch(found.prefix, since=None) as batches:
+                self._swap(found, await self._etcd.range(found.prefix))
                 async for batch in batches:
-                    self._apply(found, batch)
+                    if batch.revision > found.revision:
+                        self._apply(found, batch)
 
     def _swap(self, found: _Range, snapshot: Snapshot) -> None:
         if snapshot.revision < found.revision:

@@ -192,9 +192,13 @@ class Etcd(Protocol):
         ...
 
     def watch(
-        self, prefix: str, *, since: int
+        self, prefix: str, *, since: int | None
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Follow every change under ``prefix`` from revision ``since`` (inclusive) on.
+
+        None: every change after the block is entered, for those who list inside it. That is
+        quicker than listing first: etcd serves watches from a past revision, even the one just
+        before, only every 100 ms.
 
         The iterator yields whole revisions in rising order, each once, and bookmarks
         between them. It raises UnavailableError when the stream breaks (also when it is

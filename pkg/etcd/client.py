@@ -131,14 +131,16 @@ class EtcdClient:
         await anyio.sleep(LAST_EVENTS_SECONDS)
 
     @asynccontextmanager
-    async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
+    async def watch(
+        self, prefix: str, *, since: int | None
+    ) -> AsyncGenerator[AsyncIterator[Batch]]:
         """On entering, etcd has registered the watch. Many share the one connection."""
 
         async def start(member: Member, timeout: float) -> tuple[Member, Any]:
-            return member, await self._open(member, timeout, self._wire.watch(prefix, since))
+            return member, await self._open(member, timeout, self._wire.watch(prefix, since or 0))
 
         member, call = await self._attempts(start, write=False)
-        stream = self._follow(member, call, since - 1)
+        stream = self._follow(member, call, (since or 1) - 1)
         try:
             yield stream
         finally:

@@ -284,9 +284,12 @@ class MemoryEtcd:
         self.outage(down=True)
 
     @asynccontextmanager
-    async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
+    async def watch(
+        self, prefix: str, *, since: int | None
+    ) -> AsyncGenerator[AsyncIterator[Batch]]:
         await self._request()
-        stream = self._follow(self._namespace + prefix, since, self._cuts)
+        start = self.store.revision + 1 if since is None else since
+        stream = self._follow(self._namespace + prefix, start, self._cuts)
         try:
             yield stream
         finally:

@@ -59,6 +59,14 @@ async def test_changes_come_in_order_whole_and_with_their_values(etcd: Etcd) -> 
     assert (kv.create_revision, kv.mod_revision, kv.version) == (second, second, 1)
 
 
+async def test_a_watch_from_now_misses_nothing_after_it_is_entered(etcd: Etcd) -> None:
+    await commit(etcd, [], [Put("/w/old", b"")])
+    async with etcd.watch("/w/", since=None) as batches:
+        revisions = [await commit(etcd, [], [Put("/w/new", b"%d" % n)]) for n in range(20)]
+        found = await changes(batches, 20)
+    assert [batch.revision for batch in found] == revisions
+
+
 async def test_a_resumed_watch_repeats_and_misses_nothing(etcd: Etcd) -> None:
     revisions = [await commit(etcd, [], [Put("/w/k", b"%d" % n)]) for n in range(30)]
     async with etcd.watch("/w/", since=revisions[0]) as batches:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.statedir import ROOT
+from tests.support.freeze import freeze
 
 TAIL_BYTES = 6000
 
@@ -61,7 +62,7 @@ class Daemon:
         self.start()
 
     def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -27,6 +27,8 @@ from typing import Self
 import pytest
 import trio.testing
 
+from tests.support.freeze import freeze
+
 READY_SECONDS = 20.0
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 fsync stays on; it is only cheap there
 IN_CONTAINER = os.environ.get("ONAIR_TEST_ETCD") == "container"
@@ -113,11 +115,7 @@ class EtcdServer:
             self._process = None
 
     def pause(self) -> None:
-        """Freeze it, surely: SIGSTOP reaches the threads one by one."""
-        os.kill(self.pid, signal.SIGSTOP)
-        threads = Path(f"/proc/{self.pid}/task")
-        while any(b") T " not in (t / "stat").read_bytes() for t in threads.iterdir()):
-            time.sleep(0.005)
+        freeze(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

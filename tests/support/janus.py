@@ -14,6 +14,7 @@ from typing import IO
 from cli import janusconf
 from cli.janusconf import JanusSettings
 from janusmanager.link import Access
+from tests.support.freeze import freeze
 
 STARTS_WITHIN_SECONDS = 10.0
 
@@ -95,7 +96,7 @@ class RealJanus:
         self.start()
 
     def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -27,7 +27,9 @@ class LaggingEtcd(MemoryEtcd):
     """What is watched under /rooms/ comes late."""
 
     @asynccontextmanager
-    async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
+    async def watch(
+        self, prefix: str, *, since: int | None
+    ) -> AsyncGenerator[AsyncIterator[Batch]]:
         async with super().watch(prefix, since=since) as batches:
             yield _late(batches) if prefix.startswith(keys.ROOMS) else batches
 

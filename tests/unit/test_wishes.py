@@ -240,7 +240,9 @@ class LateEtcd(MemoryEtcd):
     lag = 0.0
 
     @asynccontextmanager
-    async def watch(self, prefix: str, *, since: int) -> AsyncGenerator[AsyncIterator[Batch]]:
+    async def watch(
+        self, prefix: str, *, since: int | None
+    ) -> AsyncGenerator[AsyncIterator[Batch]]:
         async with super().watch(prefix, since=since) as batches:
             yield self._late(batches)
 
