@@ -1,8 +1,8 @@
 """A local, read-only, eventually consistent copy of one or more key ranges of etcd.
 
-Each range is watched, then listed, and news older than the list dropped; on any break that is
-done again and the copy swapped. Listeners get keys, never events: they must look at the copy,
-which is what makes missed and merged changes harmless. After a swap they hear of vanished keys too.
+Each range is listed and watched, without a gap between; on any break that is done again and the
+copy swapped. Listeners get keys, never events: they must look at the copy, which is what makes
+missed and merged changes harmless. After a swap they hear of vanished keys too.
 Ranges can be added and dropped while it runs (``follow``, ``unfollow``), so that a module
 watches its own rooms only. Shape after client-go's ``tools/cache`` and etcd's ``cache/``.
 """
@@ -175,10 +175,16 @@ class Informer:
                     await anyio.sleep(seconds)
 
     async def _list_and_watch(self, found: _Range) -> None:
-        """The watch is opened first: what changes while we list comes twice, never not at all."""
+        """List, for whoever waits; watch from now on; list again if something came between.
+
+        Not from the list's revision on: etcd serves the past only every 100 ms.
+        """
+        self._swap(found, await self._etcd.range(found.prefix))
         with anyio.move_on_after(RESYNC_SECONDS * self._rng.uniform(0.8, 1.2)):
             async with self._etcd.watch(found.prefix, since=None) as batches:
-                self._swap(found, await self._etcd.range(found.prefix))
+                begun = await anext(batches)
+                if begun.revision > found.revision:
+                    self._swap(found, await self._etcd.range(found.prefix))
                 async for batch in batches:
                     if batch.revision > found.revision:
                         self._apply(found, batch)

@@ -196,14 +196,13 @@ class Etcd(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Follow every change under ``prefix`` from revision ``since`` (inclusive) on.
 
-        None: every change after the block is entered, for those who list inside it. That is
-        quicker than listing first: etcd serves watches from a past revision, even the one just
-        before, only every 100 ms.
+        None: from now on. That is quicker: etcd serves a watch from a past revision, even the
+        one just before, only every 100 ms.
 
-        The iterator yields whole revisions in rising order, each once, and bookmarks
-        between them. It raises UnavailableError when the stream breaks (also when it is
-        silently dead: a black hole is noticed within about 15 s, a lost quorum too) and
-        CompactedError when ``since`` is gone. It never resumes by itself.
+        The iterator yields a bookmark of the revision it begins behind, then whole revisions in
+        rising order, each once, and bookmarks between them. It raises UnavailableError when the
+        stream breaks (also when it is silently dead: a black hole is noticed within about 15 s,
+        a lost quorum too) and CompactedError when ``since`` is gone. It never resumes by itself.
         """
         ...
 

@@ -136,11 +136,12 @@ class EtcdClient:
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
         """On entering, etcd has registered the watch. Many share the one connection."""
 
-        async def start(member: Member, timeout: float) -> tuple[Member, Any]:
-            return member, await self._open(member, timeout, self._wire.watch(prefix, since or 0))
+        async def start(member: Member, timeout: float) -> tuple[Member, Any, int]:
+            request = self._wire.watch(prefix, since or 0)
+            return member, *await self._open(member, timeout, request)
 
-        member, call = await self._attempts(start, write=False)
-        stream = self._follow(member, call, (since or 1) - 1)
+        member, call, begun = await self._attempts(start, write=False)
+        stream = self._follow(member, call, begun if since is None else since - 1)
         try:
             yield stream
         finally:
@@ -149,13 +150,15 @@ class EtcdClient:
 
     # -- watching --------------------------------------------------------------------------
 
-    async def _open(self, member: Member, timeout: float, request: Any) -> Any:
+    async def _open(self, member: Member, timeout: float, request: Any) -> tuple[Any, int]:
+        """The call, and etcd's revision when it registered the watch."""
         call = member.watch(metadata=self._metadata)
         accepted = False
         try:
             with anyio.fail_after(timeout):
                 await call.write(request)
-                self._check(member, await call.read())
+                created = await call.read()
+                self._check(member, created)
             accepted = True
         except TimeoutError:
             self._leave(member)
@@ -163,9 +166,10 @@ class EtcdClient:
         finally:
             if not accepted:
                 call.cancel()
-        return call
+        return call, created.header.revision
 
     async def _follow(self, member: Member, call: Any, seen: int) -> AsyncGenerator[Batch]:
+        yield Batch(seen)
         while True:
             response = await self._whole(member, call)
             for batch in self._wire.batches(response, seen):

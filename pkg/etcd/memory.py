@@ -299,6 +299,7 @@ class MemoryEtcd:
 
     async def _follow(self, prefix: str, since: int, cuts: int) -> AsyncGenerator[Batch]:
         """Bookmarks come as soon as a revision without a change for us exists."""
+        yield Batch(since - 1)
         while True:
             self.store.expire()
             changed = self.store.changed

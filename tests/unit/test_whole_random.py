@@ -194,8 +194,8 @@ class World:
         if alive and self.rng.random() < 0.5:
             where, running = self.rng.choice(alive)
             self.machines[where].kill(running)
-        else:
-            self.scopes[self.rng.choice([J1, J2, M1, M2])].cancel()
+        elif self.scopes:  # at the very beginning, no daemon has been started yet
+            self.scopes[self.rng.choice(sorted(self.scopes))].cancel()
 
     async def outage(self, client: MemoryEtcd) -> None:
         client.outage(down=True)
