@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import anyio
@@ -31,10 +31,11 @@ class LaggingEtcd(MemoryEtcd):
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
         async with super().watch(prefix, since=since) as batches:
-            yield _late(batches) if prefix.startswith(keys.ROOMS) else batches
+            async with aclosing(_late(batches)) as late:
+                yield late if prefix.startswith(keys.ROOMS) else batches
 
 
-async def _late(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+async def _late(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch]:
     async for batch in batches:
         await anyio.sleep(LAG_SECONDS)
         yield batch

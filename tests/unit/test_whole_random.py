@@ -6,7 +6,7 @@ memory; Janus and FFmpeg are the fakes. Afterwards everything must be in order, 
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -50,11 +50,12 @@ class LateEtcd(MemoryEtcd):
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
         async with super().watch(prefix, since=since) as batches:
-            yield self._late(batches, random.Random(prefix))
+            async with aclosing(self._late(batches, random.Random(prefix))) as late:
+                yield late
 
     async def _late(
         self, batches: AsyncIterator[Batch], rng: random.Random
-    ) -> AsyncIterator[Batch]:
+    ) -> AsyncGenerator[Batch]:
         async for batch in batches:
             await anyio.sleep(rng.uniform(0.0, self.lag))
             yield batch

@@ -1,7 +1,7 @@
 """The room manager's verbs, on etcd in memory, with two managers at once (I2, I3, I8, I13)."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 import pytest
@@ -244,9 +244,10 @@ class LateEtcd(MemoryEtcd):
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
         async with super().watch(prefix, since=since) as batches:
-            yield self._late(batches)
+            async with aclosing(self._late(batches)) as late:
+                yield late
 
-    async def _late(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async def _late(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch]:
         async for batch in batches:
             await anyio.sleep(self.lag)
             yield batch
