@@ -30,9 +30,11 @@ class LaggingEtcd(MemoryEtcd):
     async def watch(
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
-        async with super().watch(prefix, since=since) as batches:
-            async with aclosing(_late(batches)) as late:
-                yield late if prefix.startswith(keys.ROOMS) else batches
+        async with (
+            super().watch(prefix, since=since) as batches,
+            aclosing(_late(batches)) as late,
+        ):
+            yield late if prefix.startswith(keys.ROOMS) else batches
 
 
 async def _late(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch]:

@@ -49,9 +49,11 @@ class LateEtcd(MemoryEtcd):
     async def watch(
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
-        async with super().watch(prefix, since=since) as batches:
-            async with aclosing(self._late(batches, random.Random(prefix))) as late:
-                yield late
+        async with (
+            super().watch(prefix, since=since) as batches,
+            aclosing(self._late(batches, random.Random(prefix))) as late,
+        ):
+            yield late
 
     async def _late(
         self, batches: AsyncIterator[Batch], rng: random.Random

@@ -243,9 +243,11 @@ class LateEtcd(MemoryEtcd):
     async def watch(
         self, prefix: str, *, since: int | None
     ) -> AsyncGenerator[AsyncIterator[Batch]]:
-        async with super().watch(prefix, since=since) as batches:
-            async with aclosing(self._late(batches)) as late:
-                yield late
+        async with (
+            super().watch(prefix, since=since) as batches,
+            aclosing(self._late(batches)) as late,
+        ):
+            yield late
 
     async def _late(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch]:
         async for batch in batches:
