@@ -7,23 +7,43 @@ Hash: scrypt (RFC 7914) with a salt of its own; text form ``scrypt$salt$hash``, 
 (True, False, False)
 """
 
+import functools
 import hashlib
 import hmac
 import ipaddress
 import re
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
 
 from pkg.informer import UndecodableError
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 TRIES = 5
 WINDOW_SECONDS = 60.0
 MAX_CALLERS = 10_000
+HASHERS = 2
 _COST = {"n": 2**12, "r": 8, "p": 1}
 
 
 def hash_pin(pin: str, salt: bytes) -> str:
     digest = hashlib.scrypt(pin.encode(), salt=salt, dklen=32, n=_COST["n"], r=_COST["r"], p=1)
     return f"scrypt${salt.hex()}${digest.hex()}"
+
+
+async def in_thread(call: Callable[[str, A], R], pin: str, other: A) -> R:
+    """Hash off the loop (10 ms each); so many at once that guessing starves nobody else."""
+    return await anyio.to_thread.run_sync(call, pin, other, limiter=_hashers())
+
+
+@functools.cache
+def _hashers() -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(HASHERS)
 
 
 def matches(pin: str, stored: str) -> bool:
@@ -80,6 +100,12 @@ class Tries:
         self._seen.move_to_end(caller)
         while len(self._seen) > MAX_CALLERS:
             self._seen.popitem(last=False)
+
+    def take_back(self, caller: str) -> None:
+        """The try noted last was the right PIN."""
+        times = self._seen.get(caller)
+        if times:
+            times.pop()
 
     def wait_seconds(self, caller: str, now: float) -> float:
         """How long until the caller may try again; 0 if it may now."""
