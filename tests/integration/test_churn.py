@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.etcd, pytest.mark.janus, pytest.mar
 
 SECONDS = float(os.environ.get("ONAIR_TEST_CHURN_SECONDS", "15"))  # noqa: TID251
 SEED = int(os.environ.get("ONAIR_TEST_SEED", "1"))  # noqa: TID251
-CLIENTS, ROOMS, CAPACITY = 8, 60, 20
+CLIENTS, ROOMS, CAPACITY = 8, 60, 25
 SETTLED_SECONDS = 60.0
 
 
@@ -90,7 +90,7 @@ EXPECTED = {
 async def test_five_lists_agree_after_churn(
     tmp_path: Path, etcd_url: str, etcd_namespace: str
 ) -> None:
-    async with stacks.running(tmp_path, etcd_url, etcd_namespace) as stack:
+    async with stacks.running(tmp_path, etcd_url, etcd_namespace, capacity=CAPACITY) as stack:
         churn = Churn(stack)
         end = anyio.current_time() + SECONDS
         async with anyio.create_task_group() as tasks:

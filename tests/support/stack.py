@@ -35,8 +35,8 @@ POLL_SECONDS = 0.05
 
 # A block of ports per stack, below the kernel's own range and below where `up` and the Janus
 # tests take theirs. TCP on the first number is the lock: the kernel frees it, whoever dies.
-FIRST_PORT, BLOCK, BLOCKS = 4000, 120, 48
-TCP_PORTS, MIXER_PORTS, JANUS_PORTS = 10, 60, 40
+FIRST_PORT, BLOCK, BLOCKS = 4000, 200, 30
+TCP_PORTS, MIXER_PORTS, JANUS_PORTS = 10, 140, 40
 MAX_ROOM_MANAGERS = 4
 
 
@@ -208,13 +208,15 @@ def _mixer(site: Site, capacity: int) -> Daemon:
 class Stack:
     """``http`` is the owner's client (API key), ``public`` a stranger's (none)."""
 
-    def __init__(self, site: Site, janus: RealJanus, etcd: EtcdClient, managers: int) -> None:
+    def __init__(
+        self, site: Site, janus: RealJanus, etcd: EtcdClient, managers: int, capacity: int
+    ) -> None:
         self.site = site
         self.janus = janus
         self.etcd = etcd
         self.room_managers = [_room_manager(site, n) for n in range(managers)]
-        self.janus_manager = _janus_manager(site, 20)
-        self.mixer = _mixer(site, 20)
+        self.janus_manager = _janus_manager(site, capacity)
+        self.mixer = _mixer(site, capacity)
         self.public = httpx.AsyncClient(base_url=site.api_url(), trust_env=False, timeout=15)
         self.http = httpx.AsyncClient(
             base_url=site.api_url(),
@@ -373,13 +375,14 @@ def marked(name: str, value: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, etcd_url: str, namespace: str, *, room_managers: int = 1
+    folder: Path, etcd_url: str, namespace: str, *, room_managers: int = 1, capacity: int = 20
 ) -> AsyncGenerator[Stack]:
     assert 1 <= room_managers <= MAX_ROOM_MANAGERS
     with port_block() as first:
         site = _site(folder, first, etcd_url, namespace)
         etcd = EtcdClient(EtcdOptions(endpoints=(etcd_url,), namespace=namespace))
-        stack = Stack(site, RealJanus(folder / "janus", site.janus), etcd, room_managers)
+        janus = RealJanus(folder / "janus", site.janus)
+        stack = Stack(site, janus, etcd, room_managers, capacity)
         try:
             await stack.start_all()
             yield stack
