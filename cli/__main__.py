@@ -84,6 +84,26 @@ def verify() -> None:
 
 
 @app.command()
+def tone(
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="a room that is started")],
+    state_dir: Annotated[
+        Path | None, typer.Option("--state-dir", help="of a running up (or: ONAIR_STATE_DIR)")
+    ] = None,
+    hertz: Annotated[int, typer.Option(min=20, max=20_000, help="its pitch")] = 440,
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="how long it plays")] = 60,
+) -> None:
+    """Play a test tone into a room of the `up` beside it. Ctrl-C ends it."""
+    from cli import tone as tones
+    from cli.client import Where, connect, state_of
+    from pkg.config import read_secret
+
+    where = Where(None, None, None, state_dir)
+    master = read_secret(state_of(where).secret("master"), "master_secret_file")
+    print(f"{hertz} Hz in {room} for {seconds} s", flush=True)
+    tones.play(connect(where), master.get_secret_value(), room, hertz, seconds)
+
+
+@app.command()
 def doctor(
     state_dir: StateDirOption = DEFAULT,
     port_base: PortBaseOption = 8080,

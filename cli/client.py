@@ -90,6 +90,11 @@ def _state_dir(where: Where, environ: Mapping[str, str]) -> Path:
     return Path(named) if named else statedir.DEFAULT
 
 
+def state_of(where: Where, environ: Mapping[str, str] = os.environ) -> statedir.StateDir:
+    """The state dir of the ``up`` that a command talks to."""
+    return statedir.StateDir.at(_state_dir(where, environ))
+
+
 def _problem(answer: httpx.Response) -> Mapping[str, Any]:
     try:
         value = answer.json()
