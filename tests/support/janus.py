@@ -103,8 +103,9 @@ class RealJanus:
 
 
 def _spawn(folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The kernel ends it with the test process; FFmpegs that it fed then end by themselves."""
     return subprocess.Popen(
-        ["janus", "-F", str(folder)],
+        ["setpriv", "--pdeathsig", "KILL", "janus", "-F", str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
