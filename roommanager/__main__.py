@@ -27,7 +27,7 @@ from roommanager.hls import ORIGIN_TIMEOUT, Hls
 from roommanager.housekeeping import sweep_for_ever
 from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
-from roommanager.pins import Tries
+from roommanager.pins import Hashing, Tries
 from roommanager.view import View
 from roommanager.wishes import Sources, Wishes
 
@@ -90,6 +90,7 @@ def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> 
         hls=Hls(view, client),
         tokens=Tokens(master),
         tries=Tries(),
+        hashing=Hashing(),
         metrics=Metrics(view),
         readiness=Readiness("cache"),
         api_key=read_secret(config.room_manager_api_key_file, "room_manager_api_key_file"),

@@ -24,7 +24,7 @@ from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
 from roommanager.issuing import issue
 from roommanager.listeners import routes as listener_routes
-from roommanager.pins import hash_pin, in_thread
+from roommanager.pins import hash_pin
 from roommanager.problems import MEDIA_TYPE, Answer, ProblemError, answer, described
 from roommanager.requests import (
     Ctx,
@@ -64,7 +64,7 @@ async def create_room(
 ) -> schemas.Room:
     """Create a room. Without `roomId` one is made up."""
     room_id = RoomId(wish.room_id or ctx.room_id())
-    pin_hash = await in_thread(hash_pin, wish.pin, ctx.salt()) if wish.pin is not None else None
+    pin_hash = await ctx.hashing.run(hash_pin, wish.pin, ctx.salt()) if wish.pin else None
     return shown(ctx, await ctx.wishes.create(room_id, pin_hash, wish.metadata))
 
 

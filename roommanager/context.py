@@ -11,7 +11,7 @@ from pkg.health import Readiness
 from pkg.tokens import Tokens
 from roommanager.hls import Hls
 from roommanager.metrics import Metrics
-from roommanager.pins import Tries
+from roommanager.pins import Hashing, Tries
 from roommanager.view import View
 from roommanager.wishes import Wishes
 
@@ -26,6 +26,7 @@ class Context:
     hls: Hls
     tokens: Tokens
     tries: Tries
+    hashing: Hashing
     metrics: Metrics
     readiness: Readiness
     api_key: SecretBytes

@@ -15,7 +15,7 @@ from roommanager.context import Context
 from roommanager.facts import RoomFacts
 from roommanager.hls import NotOnAirError, NotYetError, is_nonce
 from roommanager.issuing import issue
-from roommanager.pins import caller, in_thread, mark, matches
+from roommanager.pins import caller, mark, matches
 from roommanager.problems import Answer, ProblemError, described
 from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
 from roommanager.wishes import RoomNotFoundError
@@ -76,7 +76,7 @@ async def _check_pin(ctx: Context, who: str, given: str | None, stored: str) -> 
         headers = {"Retry-After": str(int(wait) + 1)}
         raise ProblemError(Answer(429, "too-many-tries", detail, headers=headers))
     ctx.tries.note(who, anyio.current_time())  # before the check, which others may overtake
-    if given is None or not await in_thread(matches, given, stored):
+    if given is None or not await ctx.hashing.run(matches, given, stored):
         raise ProblemError(Answer(403, "wrong-pin", "pin: this is not the room's PIN"))
     ctx.tries.take_back(who)
 

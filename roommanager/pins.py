@@ -7,7 +7,6 @@ Hash: scrypt (RFC 7914) with a salt of its own; text form ``scrypt$salt$hash``, 
 (True, False, False)
 """
 
-import functools
 import hashlib
 import hmac
 import ipaddress
@@ -34,16 +33,6 @@ _COST = {"n": 2**12, "r": 8, "p": 1}
 def hash_pin(pin: str, salt: bytes) -> str:
     digest = hashlib.scrypt(pin.encode(), salt=salt, dklen=32, n=_COST["n"], r=_COST["r"], p=1)
     return f"scrypt${salt.hex()}${digest.hex()}"
-
-
-async def in_thread(call: Callable[[str, A], R], pin: str, other: A) -> R:
-    """Hash off the loop (10 ms each); so many at once that guessing starves nobody else."""
-    return await anyio.to_thread.run_sync(call, pin, other, limiter=_hashers())
-
-
-@functools.cache
-def _hashers() -> anyio.CapacityLimiter:
-    return anyio.CapacityLimiter(HASHERS)
 
 
 def matches(pin: str, stored: str) -> bool:
@@ -78,6 +67,16 @@ def caller(room_id: str, address: str) -> str:
     if found.version == 4 or found.ipv4_mapped:
         return f"{room_id} {address}"
     return f"{room_id} {ipaddress.ip_address(int(found) >> 64 << 64)}"
+
+
+class Hashing:
+    """Hash off the loop (10 ms each), and so few at once that guessing starves nobody else."""
+
+    def __init__(self) -> None:
+        self._limiter = anyio.CapacityLimiter(HASHERS)
+
+    async def run(self, call: Callable[[str, A], R], pin: str, other: A) -> R:
+        return await anyio.to_thread.run_sync(call, pin, other, limiter=self._limiter)
 
 
 class Tries:

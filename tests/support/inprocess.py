@@ -22,7 +22,7 @@ from roommanager.context import Context
 from roommanager.hls import Hls
 from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
-from roommanager.pins import Tries
+from roommanager.pins import Hashing, Tries
 from roommanager.view import View
 from roommanager.wishes import Sources, Wishes
 
@@ -57,6 +57,7 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
         hls=Hls(view, origin),
         tokens=Tokens(MASTER),
         tries=Tries(),
+        hashing=Hashing(),
         metrics=Metrics(view),
         readiness=Readiness("cache"),
         api_key=SecretBytes(API_KEY.encode()),
