@@ -201,7 +201,7 @@ class Informer:
         first, found.listed = not found.listed, True
         found.broken_since = None
         self._advance(found, snapshot.revision)
-        for key in before.keys() | found.items.keys():
+        for key in sorted(before.keys() | found.items.keys()):
             if before.get(key) != found.items.get(key):
                 self._notify(key)
         if first:
