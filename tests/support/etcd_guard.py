@@ -18,7 +18,7 @@ def container() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-    image = os.environ.get("ONAIR_TEST_ETCD_IMAGE", "quay.io/coreos/etcd:v3.5.28")
+    image = os.environ["ONAIR_TEST_ETCD_IMAGE"]  # any with etcd on its PATH
     command = (
         "etcd --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls "
         "http://0.0.0.0:2379 --logger zap --experimental-watch-progress-notify-interval=1s"
