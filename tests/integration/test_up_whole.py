@@ -95,6 +95,8 @@ def test_a_second_up_is_refused_by_the_pid_of_the_first(starter: Starter) -> Non
 
 def test_a_taken_port_is_named_before_anything_starts(starter: Starter) -> None:
     with socket.socket() as stranger:
+        # connections of an earlier test's `up` may still be in TIME_WAIT there
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind((ports.LOOPBACK, starter.base + 5))
         stranger.listen()
         refused = starter.spawn()
