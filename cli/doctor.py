@@ -4,7 +4,7 @@ import platform
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,6 @@ TIMEOUT_SECONDS = 3.0
 LATENCY_SAMPLES = 9
 LATENCY_WARN_SECONDS = 0.05  # heartbeats and starts suffer above it
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 2 * 1024**3, 200 * 1024**2
-CLOCK_WARN_SECONDS = 5.0
 
 
 class Level(StrEnum):
@@ -37,9 +36,6 @@ class Finding:
     level: Level
     says: str
     mend: str = ""
-
-
-Check = Callable[[], Finding]
 
 
 def ok(says: str) -> Finding:

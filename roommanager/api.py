@@ -87,7 +87,7 @@ async def list_rooms(
 
 @api.get("/rooms/{roomId}", response_model_exclude_none=True)
 async def get_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
-    """The room and its status. What is not so yet is null."""
+    """The room and its status. What is not so yet is absent."""
     return shown(ctx, await ctx.wishes.read(room_id))
 
 
