@@ -6,8 +6,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from janusmanager.link import Access
-from pkg import keys
-from pkg.config import Settings, read_secret
+from pkg.config import ModuleIdText, Settings, read_secret
 from pkg.model import Endpoints
 
 
@@ -15,7 +14,7 @@ class Config(Settings):
     program: ClassVar[str] = "onair janus-manager"
     own: ClassVar[str] = "janus_manager_"
 
-    janus_manager_id: str = Field(
+    janus_manager_id: ModuleIdText = Field(
         "janus-1", description="unique among Janus managers; keep it over restarts"
     )
     janus_manager_admin_url: str = Field(
@@ -36,13 +35,6 @@ class Config(Settings):
         description="file with general.admin_key of janus.plugin.audiobridge.jcfg",
     )
     janus_manager_capacity: int = Field(100, ge=0, le=10_000, description="rooms at once")
-
-    @field_validator("janus_manager_id")
-    @classmethod
-    def _is_id(cls, value: str) -> str:
-        if not keys.is_module_id(value):
-            raise ValueError("use 1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit")
-        return value
 
     @field_validator("janus_manager_admin_url", "janus_manager_ws_url")
     @classmethod

@@ -6,15 +6,16 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from pkg import keys
-from pkg.config import Settings
+from pkg.config import ModuleIdText, Settings
 
 
 class Config(Settings):
     program: ClassVar[str] = "onair mixer"
     own: ClassVar[str] = "mixer_"
 
-    mixer_id: str = Field("mixer-1", description="unique among mixers; keep it over restarts")
+    mixer_id: ModuleIdText = Field(
+        "mixer-1", description="unique among mixers; keep it over restarts"
+    )
     mixer_listen: str = Field("127.0.0.1:8082", description="host:port of the HLS origin")
     mixer_origin_url: str = Field(
         "", description="what room managers reach the origin as; default http://LISTEN"
@@ -34,13 +35,6 @@ class Config(Settings):
     mixer_run_dir: Path = Field(Path("/run/onair/mixer"), description="keys, logs; not served")
     mixer_ffmpeg: str = Field("ffmpeg", description="the program, by name or path")
     mixer_segment_seconds: float = Field(2.0, ge=1.0, le=10.0)
-
-    @field_validator("mixer_id")
-    @classmethod
-    def _is_id(cls, value: str) -> str:
-        if not keys.is_module_id(value):
-            raise ValueError("use 1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit")
-        return value
 
     @field_validator("mixer_address")
     @classmethod

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pkg import keys
 from pkg.errors import ConfigError
 from pkg.secrets import MASTER_BYTES
 
@@ -30,6 +31,14 @@ SERVICES = ("room_manager_", "janus_manager_", "mixer_", "gateway_", "streams_")
 # Read by the ./onair command and by the tests, not by daemons.
 FOREIGN = ("ONAIR_API", "ONAIR_STATE_DIR", "ONAIR_NO_INSTALL", "ONAIR_TEST_", "ONAIR_CONFIG_FILE")
 
+
+def _module_id(value: str) -> str:
+    if not keys.is_module_id(value):
+        raise ValueError("use 1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit")
+    return value
+
+
+ModuleIdText = Annotated[str, AfterValidator(_module_id)]
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
 
