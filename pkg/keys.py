@@ -11,9 +11,11 @@ key                               record              single writer
 /modules/{kind}/{id}/mark         model.MarkRecord    room manager, for an operator
 /modules/{kind}/{id}/slots/{n}    model.Slot          room manager creates, the module deletes (1)
 /onair/ended/{mixer}/{room}       model.Ended         room manager, on a 60 s lease
+/onair/leader/{task}              model.Leader        the elected room manager, on its lease
 ================================  ==================  =======================================
 
-(1) Failover, once built, lets room managers delete what a dead module left, guarded.
+(1) Room managers also delete, guarded, what a module that is known dead left behind, and mend
+slots that no longer match their room.
 
 >>> room(RoomId("blue"), "meta")
 '/rooms/blue/meta'
@@ -35,6 +37,7 @@ RoomLeaf: TypeAlias = Literal["meta", "livemeta", "janus", "mixer"]
 ROOMS = "/rooms/"
 MODULES = "/modules/"
 ENDED = "/onair/ended/"
+LEADER = "/onair/leader/"
 
 ROOM_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 MODULE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
@@ -87,6 +90,10 @@ def ended_prefix(mixer_id: ModuleId) -> str:
 
 def ended(mixer_id: ModuleId, room_id: RoomId) -> str:
     return ended_prefix(mixer_id) + room_id
+
+
+def leader(task: str) -> str:
+    return LEADER + task
 
 
 def parse_room(key: str) -> tuple[RoomId, str] | None:

@@ -87,10 +87,12 @@ class Endpoints(Record):
 
 
 class Previous(Record):
-    """The mixer being replaced make-before-break; still fed and served."""
+    """The mixer being replaced make-before-break; still fed and served, and it keeps its place."""
 
     mixer_id: ModuleId
     epoch: Epoch
+    slot: int
+    seams: int = 0  # as in LiveMeta, of that epoch
     endpoints: Endpoints
 
 
@@ -110,6 +112,10 @@ class LiveMeta(Record):
     started_at: str
     on_air_at: str | None = None
     placed: dict[str, str] = Field(default_factory=dict)  # kind -> why there, in words
+    moved: str | None = None  # why a half was last given to another module, in words
+    # EXT-X-DISCONTINUITYs of this time on air up to the first segment of mixer_epoch, which is
+    # one of them unless it is the very first (RFC 8216 §4.3.3.3)
+    seams: int = 0
     previous: Previous | None = None
 
     def module(self, kind: Kind) -> ModuleId:
@@ -138,7 +144,11 @@ class JanusState(Record):
 
 
 class MixerState(Record):
-    """/rooms/{roomId}/mixer: what the assigned mixer sees (``epoch``: mixerEpoch)."""
+    """/rooms/{roomId}/mixer: what the assigned mixer sees (``epoch``: mixerEpoch).
+
+    ``failures``: how often in a row FFmpeg failed here under this epoch; ``seams``: how often it
+    was started again under this epoch, each an EXT-X-DISCONTINUITY.
+    """
 
     mixer_id: ModuleId
     ip: str
@@ -147,12 +157,16 @@ class MixerState(Record):
     epoch: Epoch
     endpoints: Endpoints
     reason: str | None = None
+    failures: int = 0
+    seams: int = 0
 
 
 class Heartbeat(Record):
     """/modules/{kind}/{moduleId}/heartbeat, on the module's lease."""
 
-    status: str  # "healthy", or "unhealthy" with a reason
+    # "healthy"; "busy" (takes no new room, keeps what it has) or "unhealthy" (its rooms should go
+    # elsewhere), each with a reason. Of any other word nothing is concluded but "no new room".
+    status: str
     host: str
     started_at: str
     capacity: int
@@ -167,12 +181,17 @@ class Heartbeat(Record):
     def healthy(self) -> bool:
         return self.status == "healthy"
 
+    @property
+    def ill(self) -> bool:
+        return self.status == "unhealthy"
+
 
 class MarkRecord(Record):
     """/modules/{kind}/{moduleId}/mark."""
 
     mark: Mark
     deadline_seconds: float | None = None
+    deadline_at: str | None = None  # RFC 3339 UTC: when the mark was set, plus deadline_seconds
 
 
 class Slot(Record):
@@ -193,3 +212,11 @@ class Ended(Record):
     epoch: Epoch
     nonce: str
     origin: str
+
+
+class Leader(Record):
+    """/onair/leader/{task}: the room manager that does this task for all, on its lease."""
+
+    instance_id: str
+    host: str
+    pid: int
