@@ -22,7 +22,8 @@ class Look:
     """What one look at a process and its files showed.
 
     ``newest`` is the newest playable segment of this very process, ``hollow`` says that files
-    are there but empty (FFmpeg on a full disk goes on and says nothing).
+    are there but empty (FFmpeg on a full disk goes on and says nothing). ``seams``: how many
+    EXT-X-DISCONTINUITYs its epoch has had so far after its first segment.
     """
 
     alive: bool
@@ -30,6 +31,7 @@ class Look:
     newest: Segment | None = None
     hollow: bool = False
     last_words: str = ""
+    seams: int = 0
 
 
 @dataclass(frozen=True, slots=True)
