@@ -20,7 +20,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -134,6 +135,19 @@ class EtcdServer:
                 return bool(json.load(answer)["health"] == "true")
         except (OSError, urllib.error.URLError):
             return False
+
+
+@contextmanager
+def cluster(size: int) -> Iterator[list[EtcdServer]]:
+    """That many members, one included; each may be killed, launched again and paused."""
+    ports = {f"m{n}": free_port() for n in range(size)}
+    peers = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in ports.items())
+    servers = [EtcdServer(name=n, cluster=peers, peer_port=p) for n, p in ports.items()]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.push(server)
+            server.launch()
+        yield [server.wait_ready() for server in servers]
 
 
 def shared_url(flavour: str, directory: Path) -> str:

@@ -1,42 +1,52 @@
-"""A whole Onair for one test: real etcd (own prefix), own Janus, our daemons as real processes.
+"""A whole Onair for one test: real etcd (own prefix), own Januses, our daemons as real processes.
 
-``async with running(folder, etcd_url, namespace) as stack`` answers once the room manager is
-ready and both modules are healthy. Everything has its own ports, folders, ids and secrets, so
-that any number of tests may run beside each other. At the end nothing is left: no process, no
-FFmpeg, no key. Any part may be killed and started again: ``stack.mixer.kill()``.
+``async with running(folder, etcd_url, namespace, mixers=2, januses=2, room_managers=2) as stack``
+answers once every room manager is ready and every module healthy. Everything has its own ports,
+folders, ids and secrets, so that any number of tests may run beside each other. At the end nothing
+is left: no process, no FFmpeg, no key. Any part may be killed, paused and started again:
+
+- ``stack.mixers[n]`` (``stack.mixer`` is the first) is the mixer's daemon: ``kill()`` (SIGKILL,
+  reaped), ``start()``, ``restart()``, ``pause()``, ``resume()``; ``kill_host()``, ``pause_host()``,
+  ``resume_host()`` take its FFmpegs too; ``ffmpegs()``, ``kill_ffmpeg(room)``, ``module_id``.
+- ``stack.janus_hosts[n]`` has ``.janus`` and ``.manager`` (``stack.janus``, ``stack.janus_manager``
+  are the first's) with the same verbs each, and ``kill_host()``, ``pause_host()``,
+  ``resume_host()``, ``start()`` for both.
+- ``stack.room_managers[n]``, at ``stack.site.api_url(n)``.
+- ``stack.etcds``: with ``etcds=1`` or ``3`` servers of the stack's own (``kill()``, ``launch()``,
+  ``pause()``, ``resume()``), else empty: the shared one must not be touched.
+
+``stack.mixer_of(room)`` and ``stack.janus_of(room)`` are the hosts a room is placed on now.
 """
 
-import secrets
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
-import psutil
 
-from cli.janusconf import JanusSettings
 from janusmanager import messages
 from pkg import keys
 from pkg.etcd.api import DeletePrefix, Etcd
 from pkg.etcd.client import EtcdClient, EtcdOptions
-from pkg.model import JanusState, RoomId
+from pkg.model import JanusState, LiveMeta, RoomId
 from pkg.secrets import host_pin
+from tests.support import site as sites
 from tests.support.bot import Bot
 from tests.support.daemon import Daemon
-from tests.support.ffmpeg import HERE, end_all
+from tests.support.etcd import EtcdServer, cluster
+from tests.support.hosts import JanusHost, MixerHost, marked
 from tests.support.janus import RealJanus
+from tests.support.ports import port_block
+from tests.support.site import Machine, Site
 
+__all__ = ["JanusHost", "MixerHost", "Stack", "host", "marked", "running", "until"]
 READY_SECONDS = 40.0  # two cores, shared with other tests that start at the same time
 POLL_SECONDS = 0.05
+NOT_OF_ROOMS = ("/heartbeat", "/housekeeping", "/mark")
 
-# A block of ports per stack, below the kernel's own range and below where `up` and the Janus
-# tests take theirs. TCP on the first number is the lock: the kernel frees it, whoever dies.
-FIRST_PORT, BLOCK, BLOCKS = 4000, 200, 30
-TCP_PORTS, MIXER_PORTS, JANUS_PORTS = 10, 140, 40
 MAX_ROOM_MANAGERS = 4
 
 
@@ -45,35 +55,6 @@ async def until(fact: Callable[[], Awaitable[object]], within: float = 20.0) -> 
     with anyio.fail_after(within):
         while not await fact():
             await anyio.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def port_block() -> Iterator[int]:
-    """The first of ``BLOCK`` ports that nobody else has while the body runs."""
-    start = secrets.randbelow(BLOCKS)
-    for n in range(BLOCKS):
-        first = FIRST_PORT + BLOCK * ((start + n) % BLOCKS)
-        with closing(socket.socket()) as lock:
-            if not _bind(lock, first):
-                continue
-            if all(_is_free(port) for port in range(first + 1, first + TCP_PORTS)):
-                yield first
-                return
-    raise RuntimeError(f"no block of {BLOCK} ports is free from {FIRST_PORT} on")
-
-
-def _bind(probe: socket.socket, port: int) -> bool:
-    try:
-        probe.bind((HERE, port))
-    except OSError:
-        return False
-    return True
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return _bind(probe, port)
 
 
 async def host(etcd: Etcd, master: bytes, room: str, hertz: float) -> Bot:
@@ -87,136 +68,27 @@ async def host(etcd: Etcd, master: bytes, room: str, hertz: float) -> Bot:
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where one stack stands, and what its parts are told."""
+class Size:
+    """How many of each; ``etcds`` 0: the shared server, in a namespace."""
 
-    folder: Path
-    first_port: int
-    etcd_url: str
-    namespace: str
-    name: str  # of its modules; unique on this host, as FFmpegs are found by it
-    master: bytes
-    api_key: str
-    janus: JanusSettings
-
-    @property
-    def janus_id(self) -> str:
-        return f"janus-{self.name}"
-
-    @property
-    def mixer_id(self) -> str:
-        return f"mixer-{self.name}"
-
-    @property
-    def media(self) -> Path:
-        return self.folder / "media"
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
-
-    @property
-    def rtp_ports(self) -> range:
-        return range(self.first_port + TCP_PORTS, self.first_port + TCP_PORTS + MIXER_PORTS)
-
-    def api_url(self, number: int = 0) -> str:
-        return f"http://{HERE}:{self.first_port + 5 + number}"
-
-    @property
-    def origin_url(self) -> str:
-        return f"http://{HERE}:{self.first_port + 4}"
-
-    def secret(self, name: str, value: bytes) -> str:
-        """Path of a file that holds it."""
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_bytes(value)
-        return str(path)
-
-
-def _site(folder: Path, first: int, etcd_url: str, namespace: str) -> Site:
-    media = first + TCP_PORTS + MIXER_PORTS
-    return Site(
-        folder=folder,
-        first_port=first,
-        etcd_url=etcd_url,
-        namespace=namespace,
-        name=secrets.token_hex(4),
-        master=secrets.token_hex(24).encode(),
-        api_key=secrets.token_hex(16),
-        janus=JanusSettings(
-            admin_secret=secrets.token_hex(16),
-            admin_key=secrets.token_hex(16),
-            ws_port=first + 1,
-            admin_ws_port=first + 2,
-            admin_http_port=first + 3,
-            media_ports=(media, media + JANUS_PORTS - 1),
-            log_level=3,
-        ),
-    )
-
-
-def _common(site: Site) -> dict[str, str]:
-    return {
-        "ONAIR_ETCD_ENDPOINTS": site.etcd_url,
-        "ONAIR_ETCD_PREFIX": site.namespace,
-        "ONAIR_MASTER_SECRET_FILE": site.secret("master", site.master),
-        "ONAIR_LOG_FORMAT": "console",
-        "NO_COLOR": "1",
-    }
-
-
-def _room_manager(site: Site, number: int) -> Daemon:
-    own = {
-        "ONAIR_ROOM_MANAGER_LISTEN": site.api_url(number).removeprefix("http://"),
-        "ONAIR_ROOM_MANAGER_PUBLIC_URL": site.api_url(0),
-        "ONAIR_ROOM_MANAGER_API_KEY_FILE": site.secret("api-key", site.api_key.encode()),
-    }
-    return Daemon(f"room-manager-{number}", "roommanager", _common(site) | own, site.folder)
-
-
-def _janus_manager(site: Site, capacity: int) -> Daemon:
-    janus = site.janus
-    own = {
-        "ID": site.janus_id,
-        "ADMIN_URL": janus.admin_ws_url,
-        "ADMIN_HTTP_URL": janus.admin_http_url,
-        "WS_URL": janus.ws_url,
-        "ADMIN_SECRET_FILE": site.secret("janus-secret", janus.admin_secret.encode()),
-        "ADMIN_KEY_FILE": site.secret("janus-key", janus.admin_key.encode()),
-        "CAPACITY": str(capacity),
-    }
-    named = {f"ONAIR_JANUS_MANAGER_{name}": value for name, value in own.items()}
-    return Daemon("janus-manager", "janusmanager", _common(site) | named, site.folder)
-
-
-def _mixer(site: Site, capacity: int) -> Daemon:
-    own = {
-        "ID": site.mixer_id,
-        "LISTEN": site.origin_url.removeprefix("http://"),
-        "ADDRESS": HERE,
-        "RTP_PORT_BASE": str(site.rtp_ports[0]),
-        "RTP_PORTS": str(MIXER_PORTS),
-        "CAPACITY": str(capacity),
-        "MEDIA_DIR": str(site.media),
-        "RUN_DIR": str(site.run),
-    }
-    named = {f"ONAIR_MIXER_{name}": value for name, value in own.items()}
-    return Daemon("mixer", "mixer", _common(site) | named, site.folder)
+    room_managers: int = 1
+    mixers: int = 1
+    januses: int = 1
+    etcds: int = 0
 
 
 class Stack:
     """``http`` is the owner's client (API key), ``public`` a stranger's (none)."""
 
     def __init__(
-        self, site: Site, janus: RealJanus, etcd: EtcdClient, managers: int, capacity: int
+        self, site: Site, size: Size, etcd: EtcdClient, etcds: Sequence[EtcdServer]
     ) -> None:
         self.site = site
-        self.janus = janus
         self.etcd = etcd
-        self.room_managers = [_room_manager(site, n) for n in range(managers)]
-        self.janus_manager = _janus_manager(site, capacity)
-        self.mixer = _mixer(site, capacity)
+        self.etcds = etcds
+        self.room_managers = [sites.room_manager(site, n) for n in range(size.room_managers)]
+        self.mixers = [MixerHost(site, place) for place in site.machines[: size.mixers]]
+        self.janus_hosts = [JanusHost(site, place) for place in site.machines[: size.januses]]
         self.public = httpx.AsyncClient(base_url=site.api_url(), trust_env=False, timeout=15)
         self.http = httpx.AsyncClient(
             base_url=site.api_url(),
@@ -226,14 +98,31 @@ class Stack:
         )
 
     @property
+    def mixer(self) -> MixerHost:
+        return self.mixers[0]
+
+    @property
+    def janus(self) -> RealJanus:
+        return self.janus_hosts[0].janus
+
+    @property
+    def janus_manager(self) -> Daemon:
+        return self.janus_hosts[0].manager
+
+    @property
     def daemons(self) -> list[Daemon]:
-        return [*self.room_managers, self.janus_manager, self.mixer]
+        return [*self.room_managers, *(host.manager for host in self.janus_hosts), *self.mixers]
 
     def logs(self) -> dict[str, str]:
         """What each part said last, for a failed test's report."""
-        janus = self.janus.log_path.read_text(errors="replace")[-3000:]
-        ffmpeg = {str(path): path.read_text()[-2000:] for path in self.site.run.glob("*/log")}
-        return {daemon.name: daemon.tail() for daemon in self.daemons} | {"janus": janus} | ffmpeg
+        said = {daemon.name: daemon.tail() for daemon in self.daemons}
+        for place in self.janus_hosts:
+            text = place.janus.log_path.read_text(errors="replace")
+            said[place.place.called("janus")] = text[-3000:]
+        for mixer in self.mixers:
+            for path in mixer.place.run.glob("*/log"):
+                said[str(path)] = path.read_text()[-2000:]
+        return said
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -271,18 +160,36 @@ class Stack:
     async def bot(self, room: str, hertz: float) -> Bot:
         return await host(self.etcd, self.site.master, room, hertz)
 
+    async def live(self, room: str) -> LiveMeta:
+        """What the room is to be, now. Raises AssertionError if it is not started."""
+        found = await self.etcd.get(keys.room(RoomId(room), "livemeta"))
+        assert found is not None, f"{room} is not started"
+        return LiveMeta.decode(found.value)
+
+    async def mixer_of(self, room: str) -> MixerHost:
+        wanted = (await self.live(room)).mixer_id
+        return next(mixer for mixer in self.mixers if mixer.module_id == wanted)
+
+    async def janus_of(self, room: str) -> JanusHost:
+        wanted = (await self.live(room)).janus_id
+        return next(host for host in self.janus_hosts if host.module_id == wanted)
+
     # -- looking at what really runs --------------------------------------------------------
 
     def ffmpegs(self) -> dict[str, list[int]]:
-        """room → pids of the living FFmpegs of this stack's mixer"""
+        """room → pids of the living FFmpegs of this stack's mixers"""
         found: dict[str, list[int]] = {}
-        for pid, environment in marked("ONAIR_MIXER", self.site.mixer_id):
-            found.setdefault(environment["ONAIR_ROOM"], []).append(pid)
+        for mixer in self.mixers:
+            for room, pids in mixer.ffmpegs().items():
+                found.setdefault(room, []).extend(pids)
         return found
 
     async def janus_rooms(self) -> list[str]:
-        """The AudioBridge's rooms, by their descriptions."""
-        settings = self.site.janus
+        """The AudioBridges' rooms, by their descriptions."""
+        return [text for host in self.janus_hosts for text in await self._rooms_of(host)]
+
+    async def _rooms_of(self, host: JanusHost) -> list[str]:
+        settings = host.place.janus
         body = messages.plugin({"request": "list", "admin_key": settings.admin_key})
         message = body | {"transaction": "t", "admin_secret": settings.admin_secret}
         answer = await self.public.post(settings.admin_http_url, json=message)
@@ -292,22 +199,23 @@ class Stack:
         """Files and folders of rooms, served and private."""
         return sorted(
             str(path.relative_to(self.site.folder))
-            for folder in (self.site.media, self.site.run)
+            for mixer in self.mixers
+            for folder in (mixer.place.media, mixer.place.run)
             for path in folder.rglob("*")
         )
 
     def bound_ports(self) -> set[int]:
-        """UDP ports of our mixer's range that somebody has bound."""
+        """UDP ports of our mixers' ranges that somebody has bound."""
         with open("/proc/net/udp") as table:
             lines = table.readlines()[1:]
         bound = {int(line.split()[1].partition(":")[2], 16) for line in lines}
-        return bound & set(self.site.rtp_ports)
+        return {port for mixer in self.mixers for port in bound & set(mixer.place.rtp_ports)}
 
     async def remains(self) -> dict[str, object]:
         """Whatever there is of rooms, anywhere; empty values when nothing is."""
         found = await self.keys()
         return {
-            "keys": sorted(key for key in found if not key.endswith("/heartbeat")),
+            "keys": sorted(key for key in found if not key.endswith(NOT_OF_ROOMS)),
             "ffmpegs": self.ffmpegs(),
             "janus rooms": await self.janus_rooms(),
             "files": self.files(),
@@ -325,8 +233,9 @@ class Stack:
     # -- beginning and end --------------------------------------------------------------------
 
     async def start_all(self) -> None:
-        self.janus.start()
-        for daemon in self.daemons:
+        for janus_host in self.janus_hosts:
+            janus_host.start()
+        for daemon in (*self.room_managers, *self.mixers):
             daemon.start()
         await self.ready()
 
@@ -349,40 +258,61 @@ class Stack:
             modules = (await self.http.get("/api/modules")).json()["modules"]
         except httpx.TransportError:
             return False
-        return sorted(m["kind"] for m in modules if m["health"] == "healthy") == ["janus", "mixer"]
+        healthy = {m["moduleId"] for m in modules if m["health"] == "healthy"}
+        mixers = {mixer.module_id for mixer in self.mixers}
+        return healthy >= mixers | {host.module_id for host in self.janus_hosts}
 
     async def aclose(self) -> None:
         for daemon in self.daemons:
             daemon.kill()
-        self.janus.kill()
-        end_all(self.site.run)
+        for janus_host in self.janus_hosts:
+            janus_host.janus.kill()
+        for mixer in self.mixers:
+            mixer.end()
         await self.public.aclose()
         await self.http.aclose()
-        await self.etcd.txn([], [DeletePrefix("/")])
+        if not self.etcds:
+            await self.etcd.txn([], [DeletePrefix("/")])
 
 
-def marked(name: str, value: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Living processes whose environment holds ``name=value``; psutil as a second witness."""
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-            alive = process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            continue
-        if alive and environment.get(name) == value:
-            yield process.pid, environment
+@contextmanager
+def _etcds(size: Size, shared_url: str) -> Iterator[tuple[list[EtcdServer], list[str]]]:
+    if size.etcds == 0:
+        yield [], [shared_url]
+        return
+    with cluster(size.etcds) as servers:
+        yield servers, [server.url for server in servers]
+
+
+@contextmanager
+def _machines(folder: Path, size: Size) -> Iterator[list[Machine]]:
+    with ExitStack() as blocks:
+        yield [
+            sites.machine(folder, number, blocks.enter_context(port_block()))
+            for number in range(max(size.mixers, size.januses))
+        ]
 
 
 @asynccontextmanager
 async def running(
-    folder: Path, etcd_url: str, namespace: str, *, room_managers: int = 1, capacity: int = 20
+    folder: Path,
+    etcd_url: str,
+    namespace: str,
+    *,
+    room_managers: int = 1,
+    mixers: int = 1,
+    januses: int = 1,
+    etcds: int = 0,
+    capacity: int = 20,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Stack]:
+    """``settings``: ``ONAIR_…`` variables for every daemon. ``etcds`` > 0 ignores ``etcd_url``."""
     assert 1 <= room_managers <= MAX_ROOM_MANAGERS
-    with port_block() as first:
-        site = _site(folder, first, etcd_url, namespace)
-        etcd = EtcdClient(EtcdOptions(endpoints=(etcd_url,), namespace=namespace))
-        janus = RealJanus(folder / "janus", site.janus)
-        stack = Stack(site, janus, etcd, room_managers, capacity)
+    size = Size(room_managers, mixers, januses, etcds)
+    with _machines(folder, size) as machines, _etcds(size, etcd_url) as (servers, urls):
+        site = Site(folder, urls, namespace, machines, capacity, settings or {})
+        etcd = EtcdClient(EtcdOptions(endpoints=urls, namespace=namespace))
+        stack = Stack(site, size, etcd, servers)
         try:
             await stack.start_all()
             yield stack
