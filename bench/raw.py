@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench.records import Chain
-from cli.parts import Site
+from cli.site import Site
 from janusmanager import messages
 from janusmanager.api import Marker as RoomMarker
 from mixer import files
@@ -63,7 +63,7 @@ class RawJanus:
 async def raw_janus(site: Site) -> AsyncGenerator[RawJanus]:
     protocol = Subprotocol("janus-admin-protocol")
     async with connect(
-        site.janus.admin_ws, subprotocols=[protocol], compression=None, proxy=None
+        site.januses[0].admin_ws, subprotocols=[protocol], compression=None, proxy=None
     ) as socket:
         yield RawJanus(socket, site)
 

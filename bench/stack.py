@@ -20,7 +20,7 @@ from typing import Any
 import anyio
 
 from cli import leftovers, ports
-from cli.parts import Site
+from cli.site import Site
 from cli.statedir import ROOT, StateDir
 from pkg.errors import OnairError
 

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cli import modules, rooms
+from cli.site import MOST
 from cli.statedir import DEFAULT, ROOT, StateDir
 from pkg.errors import OnairError
 
@@ -38,33 +39,38 @@ StateDirOption = Annotated[Path, typer.Option(help="where everything is kept")]
 PortBaseOption = Annotated[
     int, typer.Option(help="REST and pages on N, HLS origin on N+2, the rest above it")
 ]
+SEVERAL = typer.Option(min=1, max=MOST, help="how many, so that one can fail or be drained")
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913 - each argument is an option of the command
     state_dir: StateDirOption = DEFAULT,
     port_base: PortBaseOption = 8080,
     etcd: Annotated[str | None, typer.Option(help="URL of an etcd that already runs")] = None,
     janus: Annotated[
         str | None, typer.Option(help="URL of the admin API of a Janus that already runs")
     ] = None,
+    mixers: Annotated[int, SEVERAL] = 1,
+    januses: Annotated[int, SEVERAL] = 1,
+    room_managers: Annotated[int, SEVERAL] = 1,
     no_install: Annotated[
         bool, typer.Option("--no-install", help="install nothing; name what is missing")
     ] = False,
     verbose: Annotated[bool, typer.Option(help="show all that etcd and Janus say")] = False,
 ) -> None:
     """Everything on this machine, supervised in one terminal. Ctrl-C stops it."""
-    from cli import parts, ports
+    from cli import ports, site
     from cli import up as upping
 
     del no_install  # ./onair has acted on it; what comes after it never installs anything
-    site = parts.Site(
+    where = site.Site(
         state=StateDir.at(state_dir),
         ports=ports.plan(port_base),
         etcd=etcd,
-        other_janus=parts.janus_urls(janus) if janus else None,
+        other_janus=site.janus_urls(janus) if janus else None,
+        many=site.Many(mixers, januses, room_managers),
     )
-    raise typer.Exit(upping.run(site, verbose=verbose))
+    raise typer.Exit(upping.run(where, verbose=verbose))
 
 
 @app.command(context_settings={**PASS_ON, "help_option_names": []})

@@ -1,10 +1,12 @@
 """``STATE_DIR/endpoints.json``: how everyone finds a running ``up`` (contract.md §1).
 
 There from when everything answers until ``up`` ends; rewritten when a part got a new pid.
+``further`` is there if ``up`` runs more than one of a part: the addresses besides the first.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ class Endpoints:
     janus_admin: str
     api_key: str
     pids: dict[str, int]
+    further: Mapping[str, list[str]] = field(default_factory=dict)  # apis, hls, janusAdmins
 
     def __repr__(self) -> str:  # never show the key
         return f"Endpoints(api={self.api!r}, pids={self.pids!r})"
@@ -35,7 +38,7 @@ class Endpoints:
           "pids": {}
         }
         """
-        record = {
+        record: dict[str, object] = {
             "api": self.api,
             "hls": self.hls,
             "etcd": self.etcd,
@@ -43,6 +46,8 @@ class Endpoints:
             "apiKey": self.api_key,
             "pids": self.pids,
         }
+        if any(self.further.values()):
+            record["further"] = self.further
         return json.dumps(record, indent=2)
 
 

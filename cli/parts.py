@@ -6,113 +6,20 @@ Secrets travel as files only: neither ``ps`` nor ``/proc/PID/environ`` shows one
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import httpx
 
 from cli import ready
-from cli.janusconf import JanusSettings
 from cli.leftovers import MARK
-from cli.ports import LOOPBACK, MIXER_PORTS, Ports
+from cli.ports import LOOPBACK, MIXER_PORTS
 from cli.programs import Version
-from cli.statedir import ROOT, StateDir
+from cli.site import Site, numbered
+from cli.statedir import ROOT
 from cli.supervisor import Part, Probe
-from pkg.errors import ConfigError
 
 DAEMONS_RANK, JANUS_RANK, ETCD_RANK = 0, 1, 2  # control stops first, the state last
 ETCD_QUOTA_BYTES = 2 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class JanusUrls:
-    ws: str
-    admin_ws: str
-    admin_http: str
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where one ``up`` stands. ``etcd`` and ``other_janus`` already run elsewhere, if given."""
-
-    state: StateDir
-    ports: Ports
-    etcd: str | None = None
-    other_janus: JanusUrls | None = None
-
-    @property
-    def api_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports.api}"
-
-    @property
-    def hls_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports.hls}"
-
-    @property
-    def etcd_url(self) -> str:
-        return self.etcd or f"http://{LOOPBACK}:{self.ports.etcd_client}"
-
-    @property
-    def janus(self) -> JanusUrls:
-        if self.other_janus:
-            return self.other_janus
-        own = self.janus_settings
-        return JanusUrls(own.ws_url, own.admin_ws_url, own.admin_http_url)
-
-    @property
-    def janus_settings(self) -> JanusSettings:
-        return JanusSettings(
-            admin_secret=self.secret("janus-admin-secret"),
-            admin_key=self.secret("janus-admin-key"),
-            ws_port=self.ports.janus_ws,
-            admin_ws_port=self.ports.janus_admin_ws,
-            admin_http_port=self.ports.janus_admin_http,
-            media_ports=self.ports.janus_media,
-        )
-
-    @property
-    def tcp_ports(self) -> list[int]:
-        """What must be free: the ports of those parts that this ``up`` starts itself."""
-        p = self.ports
-        own_etcd = [] if self.etcd else [p.etcd_client, p.etcd_peer]
-        own_janus = [] if self.other_janus else [p.janus_ws, p.janus_admin_ws, p.janus_admin_http]
-        return [p.api, p.hls, *own_etcd, *own_janus]
-
-    def secret(self, name: str) -> str:
-        return self.state.secret(name).read_text().strip()
-
-    def module_id(self, kind: str) -> str:
-        """Kept over restarts, and no other ``up``'s: a mixer finds its FFmpegs by its id."""
-        return f"{kind}-{self.ports.base}"
-
-
-def janus_urls(url: str) -> JanusUrls:
-    """All addresses of a Janus from one of its admin API: Janus's default ports, or ``up``'s.
-
-    >>> janus_urls("ws://10.0.0.5:7188").ws, janus_urls("http://h:8087/admin").admin_ws
-    ('ws://10.0.0.5:8188', 'ws://h:8086')
-    """
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("ws", "http") and parts.hostname is not None
-        port = parts.port
-    except ValueError:
-        known, port = False, None
-    if not known or port is None:
-        raise ConfigError(
-            f"--janus {url}: give its admin API, ws://HOST:7188 or http://HOST:7088/admin"
-        )
-    http = parts.scheme == "http"
-    if port in (7088, 7188):
-        ws, admin_ws, admin_http = 8188, 7188, 7088
-    else:
-        admin_http = port if http else port + 1
-        ws, admin_ws = admin_http - 2, admin_http - 1
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
-    path = parts.path if http and parts.path else "/admin"
-    return JanusUrls(
-        f"ws://{host}:{ws}", f"ws://{host}:{admin_ws}", f"http://{host}:{admin_http}{path}"
-    )
 
 
 def etcd_argv(site: Site, version: Version) -> tuple[str, ...]:
@@ -140,35 +47,13 @@ def build(
     site: Site, client: httpx.AsyncClient, etcd_version: Version, environ: Mapping[str, str]
 ) -> list[Part]:
     """All parts of one ``up``. ``environ`` is the caller's environment, which they inherit."""
-    api_key = site.secret("api-key")
     parts = [
-        _daemon(
-            site,
-            environ,
-            "room-manager",
-            room_manager_env(site),
-            ready.room_manager(client, site.api_url),
-        ),
-        _daemon(
-            site,
-            environ,
-            "janus-manager",
-            janus_manager_env(site),
-            ready.module(client, site.api_url, api_key, "janus", site.module_id("janus")),
-        ),
-        _daemon(
-            site,
-            environ,
-            "mixer",
-            mixer_env(site),
-            ready.module(client, site.api_url, api_key, "mixer", site.module_id("mixer")),
-        ),
+        *(_janus(site, n, client, environ) for n in site.janus_numbers),
+        *(_room_manager(site, n, client, environ) for n in site.room_manager_numbers),
+        *(_janus_manager(site, n, client, environ) for n in range(1, len(site.januses) + 1)),
+        *(_mixer(site, n, client, environ) for n in site.mixer_numbers),
     ]
-    if site.other_janus is None:
-        parts.insert(0, _janus(site, client, environ))
-    if site.etcd is None:
-        parts.insert(0, _etcd(site, client, etcd_version, environ))
-    return parts
+    return parts if site.etcd else [_etcd(site, client, etcd_version, environ), *parts]
 
 
 def _etcd(
@@ -189,23 +74,59 @@ def _etcd(
     )
 
 
-def _janus(site: Site, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
+def _janus(site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
     secret = site.secret("janus-admin-secret")
+    name = numbered("janus", n)
     return Part(
-        name="janus",
-        argv=("janus", "-F", str(site.state.path / "janus")),
+        name=name,
+        argv=("janus", "-F", str(janus_folder(site, n))),
         env=dict(environ) | _mark(site),
         cwd=site.state.path,
-        log=site.state.log("janus"),
-        ready=ready.janus(client, site.janus.admin_http, secret),
+        log=site.state.log(name),
+        ready=ready.janus(client, site.januses[n - 1].admin_http, secret),
         stop_rank=JANUS_RANK,
         stop_seconds=3.0,
     )
 
 
-def _daemon(
-    site: Site, environ: Mapping[str, str], name: str, own: Mapping[str, str], probe: Probe
+def janus_folder(site: Site, n: int) -> Path:
+    """Where the n-th Janus's configuration stands."""
+    return site.state.path / numbered("janus", n)
+
+
+def _room_manager(
+    site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]
 ) -> Part:
+    probe = ready.room_manager(client, site.api_urls[n - 1])
+    return _daemon(site, environ, "room-manager", n, room_manager_env(site, n), probe)
+
+
+def _janus_manager(
+    site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]
+) -> Part:
+    own, probe = janus_manager_env(site, n), _registered(site, client, "janus", n)
+    return _daemon(site, environ, "janus-manager", n, own, probe)
+
+
+def _mixer(site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
+    probe = _registered(site, client, "mixer", n)
+    return _daemon(site, environ, "mixer", n, mixer_env(site, n), probe)
+
+
+def _registered(site: Site, client: httpx.AsyncClient, kind: str, n: int) -> Probe:
+    key, module_id = site.secret("api-key"), site.module_id(kind, n)
+    return ready.module(client, site.api_url, key, kind, module_id)
+
+
+def _daemon(
+    site: Site,
+    environ: Mapping[str, str],
+    program: str,
+    n: int,
+    own: Mapping[str, str],
+    probe: Probe,
+) -> Part:
+    name = numbered(program, n)
     common = {
         "ONAIR_ETCD_ENDPOINTS": site.etcd_url,
         "ONAIR_MASTER_SECRET_FILE": str(site.state.secret("master")),
@@ -215,7 +136,7 @@ def _daemon(
     }
     return Part(
         name=name,
-        argv=(sys.executable, "-P", "-m", name.replace("-", "")),
+        argv=(sys.executable, "-P", "-m", program.replace("-", "")),
         env={**environ, **common, **own, **_mark(site)},
         cwd=site.state.path,
         log=site.state.log(name),
@@ -229,37 +150,39 @@ def _mark(site: Site) -> dict[str, str]:
     return {MARK: str(site.state.path)}
 
 
-def room_manager_env(site: Site) -> dict[str, str]:
+def room_manager_env(site: Site, n: int = 1) -> dict[str, str]:
     return _prefixed(
         "ROOM_MANAGER",
-        LISTEN=f"{LOOPBACK}:{site.ports.api}",
+        LISTEN=f"{LOOPBACK}:{site.block(n).api}",
         API_KEY_FILE=site.state.secret("api-key"),
-        PUBLIC_URL=site.api_url,
+        PUBLIC_URL=site.api_url,  # one address for users, whichever of them answers
     )
 
 
-def janus_manager_env(site: Site) -> dict[str, str]:
+def janus_manager_env(site: Site, n: int = 1) -> dict[str, str]:
+    janus = site.januses[n - 1]
     return _prefixed(
         "JANUS_MANAGER",
-        ID=site.module_id("janus"),
-        ADMIN_URL=site.janus.admin_ws,
-        ADMIN_HTTP_URL=site.janus.admin_http,
-        WS_URL=site.janus.ws,
+        ID=site.module_id("janus", n),
+        ADMIN_URL=janus.admin_ws,
+        ADMIN_HTTP_URL=janus.admin_http,
+        WS_URL=janus.ws,
         ADMIN_SECRET_FILE=site.state.secret("janus-admin-secret"),
         ADMIN_KEY_FILE=site.state.secret("janus-admin-key"),
     )
 
 
-def mixer_env(site: Site) -> dict[str, str]:
+def mixer_env(site: Site, n: int = 1) -> dict[str, str]:
+    block = site.block(n)
     return _prefixed(
         "MIXER",
-        ID=site.module_id("mixer"),
-        LISTEN=f"{LOOPBACK}:{site.ports.hls}",
+        ID=site.module_id("mixer", n),
+        LISTEN=f"{LOOPBACK}:{block.hls}",
         ADDRESS=LOOPBACK,
-        RTP_PORT_BASE=site.ports.mixer_rtp,
+        RTP_PORT_BASE=block.mixer_rtp,
         RTP_PORTS=MIXER_PORTS,
-        MEDIA_DIR=site.state.path / "media",
-        RUN_DIR=site.state.path / "run",
+        MEDIA_DIR=site.state.path / numbered("media", n),
+        RUN_DIR=site.state.path / numbered("run", n),
     )
 
 

@@ -8,12 +8,17 @@ ephemeral ports (32768): the first 360 for the mixer (180 pairs RTP and RTCP), t
 Janus. Two ``up``s at bases 8 or more apart share nothing, unless the bases are a multiple of
 296 apart (give or take 7).
 
+The second mixer, Janus or room manager of one ``up`` has the ports that the first would have at
+base + 8, the third those at base + 16, the fourth at base + 24: such ``up``s want bases 32 apart.
+
 >>> plan(8080).api, plan(8080).janus_admin_http
 (8080, 8087)
 >>> plan(8080).mixer_rtp, plan(8080).janus_media
 (16840, (17200, 17439))
 >>> plan(8088).mixer_rtp - plan(8080).mixer_rtp
 600
+>>> plan(8080).block(2).hls, plan(8080).block(2).mixer_rtp
+(8090, 17440)
 """
 
 import socket
@@ -65,6 +70,16 @@ class Ports:
     @property
     def janus_admin_http(self) -> int:
         return self.base + 7
+
+    def block(self, n: int) -> "Ports":
+        """Of the n-th of each part, from 1. Raises ConfigError where ports end."""
+        try:
+            return plan(self.base + TCP_PORTS * (n - 1))
+        except ConfigError:
+            raise ConfigError(
+                f"--port-base {self.base} leaves no ports for {n} of a part: "
+                f"give at most {65536 - TCP_PORTS * n}"
+            ) from None
 
 
 def plan(base: int) -> Ports:

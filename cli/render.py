@@ -3,9 +3,9 @@
 Our daemons and etcd write JSON (structlog's and zap's field names), Janus writes text.
 
 >>> render("mixer", '{"level": "info", "event": "room.placed", "room": "blue"}').plain
-'mixer          info     room.placed  room=blue'
+'mixer            info     room.placed  room=blue'
 >>> render("janus", "[WARN] no such thing").plain
-'janus          [WARN] no such thing'
+'janus            [WARN] no such thing'
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.text import Text
 
-NAME_WIDTH = 13
+NAME_WIDTH = 15
 COLOURS = {
     "etcd": "blue",
     "janus": "magenta",
@@ -62,7 +62,15 @@ def _says_nothing(fields: dict[str, Any], name: str) -> bool:
 
 
 def prefix(part: str) -> Text:
-    return Text().append(f"{part:<{NAME_WIDTH}}  ", COLOURS.get(part, "bold"))
+    return Text().append(f"{part:<{NAME_WIDTH}}  ", COLOURS.get(program(part), "bold"))
+
+
+def program(part: str) -> str:
+    """
+    >>> program("janus-manager-2"), program("janus")
+    ('janus-manager', 'janus')
+    """
+    return re.sub(r"-[0-9]+$", "", part)
 
 
 def clock(fields: dict[str, Any]) -> str:
@@ -92,9 +100,9 @@ def is_noise(part: str, line: str) -> bool:
     >>> is_noise("mixer", "anything")
     False
     """
-    if part == "etcd":
+    if program(part) == "etcd":
         level = str((parse(line) or {}).get("level", "info"))
         return level in ("debug", "info", "warn")
-    if part == "janus":
+    if program(part) == "janus":
         return not re.search(r"\[(ERR|FATAL)\]", line) or "admin_key)" in line
     return False

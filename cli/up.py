@@ -14,7 +14,8 @@ from rich.text import Text
 
 from cli import endpoints, janusconf, leftovers, parts, ports, programs, ready, render
 from cli.logfile import LogFile
-from cli.parts import DAEMONS_RANK, Site
+from cli.parts import DAEMONS_RANK
+from cli.site import Site
 from cli.statedir import locked
 from cli.supervisor import StartFailedError, Supervisor
 from cli.terminal import Terminal
@@ -80,9 +81,9 @@ class Up:
             await self._clear_leftovers()
             refuse_taken(self.site.tcp_ports)
             await self._check_others(client)
-            if self.site.other_janus is None:
-                folder = self.site.state.path / "janus"
-                janusconf.write(folder, janusconf.render(self.site.janus_settings))
+            for n in self.site.janus_numbers:
+                files = janusconf.render(self.site.janus_settings(n))
+                janusconf.write(parts.janus_folder(self.site, n), files)
             planned = parts.build(self.site, client, self.etcd_version, dict(os.environ))
             self._supervisor = Supervisor(
                 planned,
@@ -109,7 +110,7 @@ class Up:
             raise ConfigError(f"--etcd {site.etcd}: {why}")
         if site.other_janus:
             secret = site.state.secret("janus-admin-secret")
-            probe = ready.janus(client, site.janus.admin_http, site.secret(secret.name))
+            probe = ready.janus(client, site.other_janus.admin_http, site.secret(secret.name))
             if why := await probe(0):
                 raise ConfigError(f"--janus: {why}; its admin_secret must stand in {secret}")
 
@@ -186,13 +187,23 @@ class Up:
         site = self.site
         record = endpoints.Endpoints(
             api=site.api_url,
-            hls=site.hls_url,
+            hls=site.hls_urls[0],
             etcd=site.etcd_url,
-            janus_admin=site.janus.admin_http,
+            janus_admin=site.januses[0].admin_http,
             api_key=site.secret("api-key"),
             pids=self._supervisor.pids,
+            further=further(site),
         )
         endpoints.write(site.state.endpoints, record)
+
+
+def further(site: Site) -> dict[str, list[str]]:
+    """Addresses of the second, third and fourth of each part."""
+    return {
+        "apis": site.api_urls[1:],
+        "hls": site.hls_urls[1:],
+        "janusAdmins": [janus.admin_http for janus in site.januses[1:]],
+    }
 
 
 def panel(site: Site, seconds: float) -> Panel:
@@ -200,9 +211,10 @@ def panel(site: Site, seconds: float) -> Panel:
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("REST API", f"{site.api_url}/docs"),
-        ("HLS origin", site.hls_url),
+        *(("another", url) for url in site.api_urls[1:]),
+        *(("HLS origin", url) for url in site.hls_urls),
         ("etcd", site.etcd_url),
-        ("Janus admin", site.janus.admin_http),
+        *(("Janus admin", janus.admin_http) for janus in site.januses),
         ("API key", site.secret("api-key")),
         ("State, logs", str(site.state.path)),
     ):

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from cli import leftovers, ports
+from cli.site import MOST
 from cli.statedir import ROOT
 
 START_SECONDS = 60.0
@@ -94,8 +95,8 @@ class Starter:
         self.started.append(Running(process, state, said, self.base))
         return self.started[-1]
 
-    def up(self) -> Running:
-        running = self.spawn()
+    def up(self, *options: str) -> Running:
+        running = self.spawn(*options)
         until(running.ready)
         return running
 
@@ -108,13 +109,13 @@ class Starter:
 
 
 def free_base() -> int:
-    """A base whose eight TCP ports are free, and whose UDP ports no other test process gets.
+    """A base whose TCP ports are free, four of each part's, and whose UDP ports nobody else gets.
 
-    ``up`` takes 600 UDP ports by ``N // 8 % 37``: each xdist worker keeps to its own remainder.
+    ``up`` takes 600 UDP ports a block by ``N // 8 % 37``: each xdist worker keeps to four of them.
     Below 32768 the kernel hands out no port to clients meanwhile.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for base in range(11840 + 8 * (worker % 16), 32000, 8 * ports.UDP_BLOCKS):
-        if not ports.taken(range(base, base + ports.TCP_PORTS)):
+    for base in range(11840 + 32 * (worker % 9), 32000, 8 * ports.UDP_BLOCKS):
+        if not ports.taken(range(base, base + MOST * ports.TCP_PORTS)):
             return base
-    raise AssertionError("no eight free ports")
+    raise AssertionError("no free ports")

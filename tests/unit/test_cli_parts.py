@@ -8,7 +8,7 @@ import pytest
 
 from cli import doctor, parts, ports, programs
 from cli.leftovers import MARK
-from cli.parts import Site, janus_urls
+from cli.site import Many, Site, janus_urls
 from cli.statedir import SECRETS, StateDir
 from cli.supervisor import Part
 from pkg.errors import ConfigError
@@ -67,6 +67,33 @@ def test_others_are_used_and_not_started(site: Site) -> None:
     assert built["janus-manager"].env["ONAIR_JANUS_MANAGER_ADMIN_URL"] == "ws://10.0.0.5:7188"
     assert other.tcp_ports == [18080, 18082]
     assert built["mixer"].env["ONAIR_MIXER_ID"] == "mixer-18080"  # no other up's
+
+
+def test_further_parts_share_no_port_folder_or_id_with_the_first(site: Site) -> None:
+    three = Site(site.state, site.ports, many=Many(mixers=3, januses=2, room_managers=2))
+    built = _build(three)
+    daemons = ["room-manager", "janus-manager", "mixer"]
+    assert {*built} == {
+        *("etcd", "janus", "janus-2", *daemons),
+        *("room-manager-2", "janus-manager-2", "mixer-2", "mixer-3"),
+    }
+    assert len({part.log for part in built.values()}) == len(built)
+    assert len({*three.tcp_ports}) == len(three.tcp_ports) == 2 + 3 + 2 + 2 * 3
+    names = ("ID", "LISTEN", "RTP_PORT_BASE", "MEDIA_DIR", "RUN_DIR")
+    for name in names:
+        values = [built[m].env[f"ONAIR_MIXER_{name}"] for m in ("mixer", "mixer-2", "mixer-3")]
+        assert len({*values}) == 3
+    assert built["mixer-2"].env["ONAIR_MIXER_ID"] == "mixer-18080-2"
+    assert built["mixer-2"].argv[-1] == "mixer"
+    assert built["janus"].argv != built["janus-2"].argv
+    public = {built[m].env["ONAIR_ROOM_MANAGER_PUBLIC_URL"] for m in built if "room-m" in m}
+    assert public == {"http://127.0.0.1:18080"}
+
+
+def test_a_janus_that_runs_elsewhere_is_the_only_one(site: Site) -> None:
+    urls = janus_urls("ws://10.0.0.5:7188")
+    with pytest.raises(ConfigError, match="--januses"):
+        Site(site.state, site.ports, None, urls, Many(januses=2))
 
 
 @pytest.mark.parametrize(

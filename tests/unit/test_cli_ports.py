@@ -32,6 +32,19 @@ def test_bases_eight_apart_share_nothing(base: int, apart: int) -> None:
         assert not _udp(ports.plan(base)) & _udp(ports.plan(other))
 
 
+@given(st.integers(1024, 65504))
+def test_four_of_a_part_share_nothing(base: int) -> None:
+    blocks = [ports.plan(base).block(n) for n in (1, 2, 3, 4)]
+    assert blocks[0] == ports.plan(base)
+    assert len(set().union(*map(_udp, blocks))) == 4 * ports.UDP_BLOCK
+    assert len({block.hls for block in blocks} | {block.api for block in blocks}) == 8
+
+
+def test_a_base_too_high_for_so_many_is_refused_by_its_option_name() -> None:
+    with pytest.raises(ConfigError, match="at most 65520"):
+        ports.plan(65525).block(2)
+
+
 @pytest.mark.parametrize("base", [0, 80, 1023, 65529, 70000])
 def test_a_base_without_room_is_refused_by_its_option_name(base: int) -> None:
     with pytest.raises(ConfigError, match="--port-base"):
