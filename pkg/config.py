@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         ("http://127.0.0.1:2379",), description="etcd members, separated by commas"
     )
     etcd_prefix: str = Field("", description="put before every key, for a shared etcd")
+    etcd_seen_file: Path | None = Field(
+        None, description="where to note which etcd was seen; a restored or other one is refused"
+    )
     etcd_ca_file: Path | None = Field(None, description="CA of the etcd servers (TLS)")
     etcd_cert_file: Path | None = Field(None, description="client certificate (TLS)")
     etcd_key_file: Path | None = Field(None, description="key of the client certificate (TLS)")
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return split_commas(value)
+
+    @field_validator("etcd_seen_file", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: object) -> object:
+        return value or None
 
     @field_validator("etcd_endpoints")
     @classmethod

@@ -190,16 +190,13 @@ class Informer:
                         self._apply(found, batch)
 
     def _swap(self, found: _Range, snapshot: Snapshot) -> None:
-        if snapshot.revision < found.revision:
-            raise TransientError(
-                f"etcd went back from revision {found.revision} to {snapshot.revision}: "
-                "restored or foreign; nothing is believed absent until it has caught up"
-            )
+        """An etcd that went back never gets here, unless the operator accepted it (``seen``)."""
         before, found.items = found.items, {kv.key: kv for kv in snapshot.kvs}
         for key in before.keys() - found.items.keys():
             self._decoded.pop(key, None)
         first, found.listed = not found.listed, True
         found.broken_since = None
+        found.revision = snapshot.revision
         self._advance(found, snapshot.revision)
         for key in sorted(before.keys() | found.items.keys()):
             if before.get(key) != found.items.get(key):

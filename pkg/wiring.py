@@ -13,6 +13,8 @@ from pkg import log
 from pkg.config import Settings
 from pkg.errors import ConfigError, OnairError
 from pkg.etcd.client import EtcdClient, EtcdOptions
+from pkg.etcd.seen import Seen
+from pkg.lifecycle import background
 
 C = TypeVar("C", bound=Settings)
 
@@ -29,6 +31,8 @@ def now() -> str:
 
 @asynccontextmanager
 async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
+    """Raises ConfigError."""
+    seen = Seen(config.etcd_seen_file)
     client = EtcdClient(
         EtcdOptions(
             endpoints=config.etcd_endpoints,
@@ -38,12 +42,15 @@ async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
             key_file=config.etcd_key_file,
             username=config.etcd_username,
             password=config.etcd_password(),
-        )
+        ),
+        seen,
     )
     try:
-        yield client
+        async with background(seen.keep):
+            yield client
     finally:
         await client.aclose()
+        seen.save()
 
 
 def run_daemon(run: Callable[[C], Coroutine[Any, Any, None]], config: C, service: str) -> None:

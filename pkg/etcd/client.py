@@ -3,6 +3,9 @@
 Every surprise of facts.md is answered here and in its siblings ``member`` (channels, pings),
 ``failures`` (what an error means), ``wire`` (messages) and ``rpc`` (the import of grpc). A call
 is sent again only if it surely was not executed: no connection, no leader, no valid token.
+
+Every answer is judged by ``seen``. After a failure nothing but a read is sent to a member until
+one has been answered: behind the same address there may now be another etcd.
 """
 
 import asyncio
@@ -32,6 +35,7 @@ from pkg.etcd.api import (
 from pkg.etcd.failures import translate, wants_token
 from pkg.etcd.member import EtcdOptions, Member
 from pkg.etcd.rpc import grpc, pb
+from pkg.etcd.seen import ForeignError, Seen
 from pkg.etcd.wire import Wire
 
 __all__ = ["EtcdClient", "EtcdOptions"]
@@ -48,8 +52,9 @@ class _NoTokenError(AccessError):
 class EtcdClient:
     """Implements ``api.Etcd``. Make it, use it and close it inside one asyncio loop."""
 
-    def __init__(self, options: EtcdOptions) -> None:
+    def __init__(self, options: EtcdOptions, seen: Seen | None = None) -> None:
         self._options = options
+        self._seen = seen or Seen()
         self._wire = Wire(options.namespace)
         self._members = [Member(url, options) for url in options.endpoints]
         self._turns = cycle(self._members)
@@ -86,6 +91,7 @@ class EtcdClient:
 
     async def keep_alive(self, lease: int) -> float:
         async def renew(member: Member, timeout: float) -> float:
+            timeout = await self._prove(member, timeout)
             call = member.keep_alive(timeout=timeout, metadata=self._metadata)
             try:
                 await call.write(pb.LeaseKeepAliveRequest(ID=lease))
@@ -107,8 +113,14 @@ class EtcdClient:
     async def status(self) -> Status:
         """Ask without ``hasleader``: a member without a leader is an answer here."""
 
-        def ask(member: Member, timeout: float) -> Any:
-            return member.status(pb.StatusRequest(), timeout=timeout, metadata=self._metadata[1:])
+        async def ask(member: Member, timeout: float) -> Any:
+            floor, metadata = self._seen.floor, self._metadata[1:]
+            found = await member.status(pb.StatusRequest(), timeout=timeout, metadata=metadata)
+            self._seen.judge(found.header.cluster_id, found.header.revision, 0)
+            if found.leader and found.header.revision < floor:  # went back, or is only behind
+                member.proven = False
+                await self._prove(member, timeout)
+            return found
 
         found = await self._attempts(ask, write=False)
         return Status(
@@ -137,6 +149,7 @@ class EtcdClient:
         """On entering, etcd has registered the watch. Many share the one connection."""
 
         async def start(member: Member, timeout: float) -> tuple[Member, Any, int]:
+            timeout = await self._prove(member, timeout)
             request = self._wire.watch(prefix, since or 0)
             return member, *await self._open(member, timeout, request)
 
@@ -178,6 +191,7 @@ class EtcdClient:
             if not response.events and response.header.revision >= max(seen, 1):
                 seen = response.header.revision
                 yield Batch(seen)
+            self._seen.note(seen)
 
     async def _whole(self, member: Member, call: Any) -> Any:
         """Read one response, put together if etcd split it: a revision is never halved."""
@@ -220,16 +234,50 @@ class EtcdClient:
     # -- calls -----------------------------------------------------------------------------
 
     async def _read(self, method: Callable[[Member], Any], request: Any) -> Any:
-        return await self._attempts(
-            lambda m, timeout: method(m)(request, timeout=timeout, metadata=self._metadata),
-            write=False,
-        )
+        async def once(member: Member, timeout: float) -> Any:
+            return await self._ask(member, method(member), request, timeout)
+
+        return await self._attempts(once, write=False)
 
     async def _write(self, method: Callable[[Member], Any], request: Any) -> Any:
-        return await self._attempts(
-            lambda m, timeout: method(m)(request, timeout=timeout, metadata=self._metadata),
-            write=True,
-        )
+        async def once(member: Member, timeout: float) -> Any:
+            timeout = await self._prove(member, timeout)
+            return await self._ask(member, method(member), request, timeout)
+
+        return await self._attempts(once, write=True)
+
+    async def _ask(self, member: Member, call: Any, request: Any, timeout: float) -> Any:
+        """One linearizable call; its answer is no older than any answer before it was sent."""
+        floor = self._seen.floor
+        response = await call(request, timeout=timeout, metadata=self._metadata)
+        self._seen.judge(response.header.cluster_id, response.header.revision, floor)
+        member.proven = True
+        return response
+
+    async def _prove(self, member: Member, timeout: float) -> float:
+        """Read before anything that a foreign etcd must not get; answers the seconds left.
+
+        Raises what a read raises: then nothing was sent.
+        """
+        if member.proven:
+            return timeout
+        now = asyncio.get_running_loop().time
+        end = now() + timeout
+        try:
+            await self._read_anything(member, timeout)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(member, error, write=False) from None
+        return max(end - now(), 0.0)
+
+    async def _read_anything(self, member: Member, timeout: float) -> None:
+        """A role that may not read here may ask for nothing; that the member answers alone."""
+        request = pb.RangeRequest(key=self._wire.key("/"), keys_only=True)
+        try:
+            await self._ask(member, member.range, request, timeout)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+                raise
+            await self._ask(member, member.txn, pb.TxnRequest(), timeout)
 
     async def _attempts(
         self, once: Callable[[Member, float], Awaitable[Any]], *, write: bool
@@ -264,6 +312,8 @@ class EtcdClient:
         except grpc.aio.AioRpcError as error:
             return self._failure(member, error, write=write)
         except (_NoTokenError, UnavailableError) as failure:
+            if isinstance(failure, ForeignError):
+                self._leave(member)
             return failure
         except asyncio.CancelledError:
             if self._closed_under_us():
@@ -282,6 +332,7 @@ class EtcdClient:
 
     def _leave(self, member: Member) -> None:
         """Go on to the next member, once however many calls failed on this one."""
+        member.proven = False
         if member is self._member:
             self._member = next(self._turns)
 

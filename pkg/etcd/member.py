@@ -51,10 +51,14 @@ class EtcdOptions:
 
 
 class Member:
-    """The calls of one endpoint, each bound once; make it inside the running loop."""
+    """The calls of one endpoint, each bound once; make it inside the running loop.
+
+    ``proven``: it has been read from since its last failure, and is the etcd we know.
+    """
 
     def __init__(self, url: str, options: EtcdOptions) -> None:
         self.url = url
+        self.proven = False
         scheme, target = _address(url)
         self.channel = (
             grpc.aio.secure_channel(target, _credentials(options), CHANNEL_OPTIONS)

@@ -36,6 +36,7 @@ from pkg.etcd.api import (
     TxnResult,
     UnavailableError,
 )
+from pkg.etcd.seen import Seen
 
 MIN_TTL = 2  # etcd raises shorter ones: 1.5 election timeouts, rounded up
 MAX_TTL = 9_000_000_000
@@ -54,7 +55,8 @@ class _Lease:
 class MemoryStore:
     """The cluster: keys, revisions, history and leases. Its methods never block."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_id: int = 1) -> None:
+        self.cluster_id = cluster_id
         self.revision = 1
         self.changed = anyio.Event()
         self._compacted = 0
@@ -205,13 +207,20 @@ class MemoryStore:
 class MemoryEtcd:
     """Implements ``api.Etcd``: one client of ``store``, its keys under ``namespace``.
 
-    ``latency`` seconds pass before each answer, so that other tasks get their turn.
+    ``latency`` seconds pass before each answer, so that other tasks get their turn. Put another
+    ``store`` in place, and etcd was restored, emptied or replaced: ``seen`` judges that.
     """
 
     def __init__(
-        self, store: MemoryStore | None = None, *, namespace: str = "", latency: float = 0.001
+        self,
+        store: MemoryStore | None = None,
+        *,
+        namespace: str = "",
+        latency: float = 0.001,
+        seen: Seen | None = None,
     ) -> None:
         self.store = store or MemoryStore()
+        self._seen = seen or Seen()
         self._namespace = namespace
         self._latency = latency
         self._down = False
@@ -278,7 +287,7 @@ class MemoryEtcd:
 
     async def status(self) -> Status:
         await self._request()
-        return Status("memory", 1, self.store.revision, 0, has_leader=True)
+        return Status("memory", self.store.cluster_id, self.store.revision, 0, has_leader=True)
 
     async def aclose(self) -> None:
         self.outage(down=True)
@@ -327,6 +336,7 @@ class MemoryEtcd:
         self.store.expire()
         if self._down:
             raise UnavailableError("etcd is down")
+        self._seen.judge(self.store.cluster_id, self.store.revision, self._seen.floor)
 
     def _answer_write(self) -> None:
         if self._answers_to_lose:

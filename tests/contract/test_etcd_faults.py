@@ -4,12 +4,12 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import anyio.abc
 import pytest
 
 from pkg.etcd.api import AmbiguousError, Etcd, Put, UnavailableError, commit
 from pkg.etcd.client import EtcdClient, EtcdOptions
 from tests.support.etcd import EtcdServer, free_port
+from tests.support.proxy import proxied
 
 pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
 
@@ -96,67 +96,29 @@ async def test_a_frozen_etcd(server: EtcdServer) -> None:
             server.resume()
 
 
-class Proxy:
-    """TCP in front of etcd; ``deaf`` swallows answers, then ``hang_up`` closes."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.deaf = False
-        self.url = ""
-        self._open: list[anyio.abc.SocketStream] = []
-
-    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 not Django
-        self.url = f"http://127.0.0.1:{port}"
-        task_status.started()
-        async with listener:
-            await listener.serve(self._relay)
-
-    async def hang_up(self) -> None:
-        for stream in self._open:
-            await stream.aclose()
-
-    async def _relay(self, ours: anyio.abc.SocketStream) -> None:
-        async with await anyio.connect_tcp("127.0.0.1", self._port) as theirs:
-            self._open.append(ours)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._copy, ours, theirs, False)
-                tasks.start_soon(self._copy, theirs, ours, True)
-
-    async def _copy(
-        self, source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream, answers: bool
-    ) -> None:
-        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream):
-            while True:
-                data = await source.receive()
-                if not (answers and self.deaf):
-                    await sink.send(data)
-
-
 async def test_a_lost_answer_is_ambiguous_and_the_write_is_there(server: EtcdServer) -> None:
-    proxy = Proxy(server.port)
-    async with anyio.create_task_group() as tasks, client(server.url) as direct:
-        await tasks.start(proxy.serve)
-        async with client(proxy.url) as etcd:
-            await commit(etcd, [], [Put("/warm", b"")])
-            proxy.deaf = True
+    async with (
+        proxied(server.port) as proxy,
+        client(server.url) as direct,
+        client(proxy.url) as etcd,
+    ):
+        await commit(etcd, [], [Put("/warm", b"")])
+        proxy.deaf = True
 
-            async def write() -> None:
-                with anyio.fail_after(2.5), pytest.raises(AmbiguousError):
-                    await etcd.txn([], [Put("/k", b"applied")])
+        async def write() -> None:
+            with anyio.fail_after(2.5), pytest.raises(AmbiguousError):
+                await etcd.txn([], [Put("/k", b"applied")])
 
-            async with anyio.create_task_group() as writing:
-                writing.start_soon(write)
-                async with direct.watch("/k", since=1) as batches:
-                    async for batch in batches:
-                        if batch.changes:
-                            break
-                await proxy.hang_up()
-            found = await direct.get("/k")
-            assert found is not None
-            assert (found.value, found.version) == (b"applied", 1)
-        tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(write)
+            async with direct.watch("/k", since=1) as batches:
+                async for batch in batches:
+                    if batch.changes:
+                        break
+            proxy.cut()
+        found = await direct.get("/k")
+        assert found is not None
+        assert (found.value, found.version) == (b"applied", 1)
 
 
 async def test_a_dead_endpoint_is_passed_over(server: EtcdServer) -> None:

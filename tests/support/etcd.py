@@ -115,6 +115,12 @@ class EtcdServer:
             self._process.wait()
             self._process = None
 
+    def wipe(self) -> None:
+        """Kill it and start it empty; the same flags make the same cluster id."""
+        self.kill()
+        shutil.rmtree(self._data / "data")
+        self.launch().wait_ready()
+
     def pause(self) -> None:
         freeze(self.pid)
 
