@@ -1,6 +1,7 @@
 """Wiring of the mixer: `./onair mixer`."""
 
 import shutil
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import anyio.to_thread
@@ -53,10 +54,14 @@ async def run(config: Config) -> None:
         async def sweep() -> None:
             await sweep_for_ever(controller, processes)
 
+        def serve() -> AbstractAsyncContextManager[object]:
+            app = origin.app(layout.media, mixer_id, config.mixer_segment_seconds)
+            return serving(app, bound)
+
         assignments = controller.assignments.informer
         await run_until_signal(
             [
-                Step("origin", lambda: serving(origin.app(layout.media, mixer_id), bound), "404s"),
+                Step("origin", serve, "404s"),
                 Step(
                     "heart",
                     lambda: background(heart.run, ready=heart.registered.wait),

@@ -15,12 +15,11 @@ from collections.abc import Collection, Sequence
 import anyio
 import anyio.to_thread
 
-from mixer import files, process
+from mixer import files, playlist, process
 from mixer.api import Marker, Mix, Running, SpawnError, StopError
 from mixer.cmdline import Limits, argv
 from mixer.files import Layout
 from mixer.health import Look
-from mixer.playlist import last_words
 from mixer.sdp import PAYLOAD_TYPE
 from pkg.model import Epoch, ModuleId, RoomId
 
@@ -147,7 +146,7 @@ class FfmpegProcesses:
         found = process.seen(running.pid)
         alive = found is not None and found.started == running.started
         text = files.read_playlist(self._layout, running.room_id, running.epoch)
-        newest = files.newest_listed(self._layout, running.room_id, running.epoch)
+        newest = playlist.newest(text or "")
         own = newest if newest and newest.sequence > running.after else None
         folder = self._layout.folder(running.room_id, running.epoch)
         return Look(
@@ -156,10 +155,14 @@ class FfmpegProcesses:
             newest=own,
             hollow=text == "" or (own is not None and files.is_empty(folder / own.name)),
             last_words="" if alive else self._words(running),
+            seams=files.seams_so_far(self._layout, running.room_id, running.epoch, text or ""),
         )
 
+    def unread(self, running: Running) -> int:
+        return sockets.unread(running.port)
+
     def _words(self, whose: Running | Marker) -> str:
-        return last_words(files.log_tail(self._layout, whose.room_id, whose.epoch))
+        return playlist.last_words(files.log_tail(self._layout, whose.room_id, whose.epoch))
 
     async def is_noisy(self, port: int) -> bool:
         return bool(await noisy_ports(self._address, [port], NOISE_SECONDS))

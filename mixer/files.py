@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mixer import seams
 from mixer.api import Mix
 from mixer.cmdline import KEPT_SECONDS, LISTED_SECONDS, Stream, first_number
-from mixer.playlist import Segment, newest
+from mixer.playlist import Segment, is_silent, newest, window
 from mixer.sdp import sdp
 from pkg import keys
 from pkg.model import Epoch, RoomId
@@ -71,17 +72,13 @@ def prepare(layout: Layout, mix: Mix, address: str, segment_seconds: float) -> S
     _write(private / "key", mix.key)
     _write(private / "key-info", f"{uri}\n{private / 'key'}\n".encode())
     _write(private / "room.sdp", sdp(address, mix.port).encode())
-    number = first_number(mix.epoch)  # FFmpeg goes on with the playlist, if it begins above this
-    if newest_listed(layout, mix.room_id, mix.epoch) is None:
-        layout.playlist(mix.room_id, mix.epoch).unlink(missing_ok=True)  # empty, or one bogus entry
-        number = _next_number(folder, mix.epoch)
     return Stream(
         sdp=PurePosixPath(private / "room.sdp"),
         key_info=PurePosixPath(private / "key-info"),
         folder=PurePosixPath(folder),
         address=address,
         epoch=mix.epoch,
-        start_number=number,
+        start_number=_begin_run(layout, mix.room_id, mix.epoch),
         segment_seconds=segment_seconds,
     )
 
@@ -94,6 +91,36 @@ def _write(path: Path, content: bytes) -> None:
     with open(descriptor, "wb") as file:
         file.write(content)
     fresh.replace(path)
+
+
+def _begin_run(layout: Layout, room_id: RoomId, epoch: Epoch) -> int:
+    """Note where this run's numbers begin; answers what to tell FFmpeg."""
+    text = read_playlist(layout, room_id, epoch) or ""
+    folder, known = layout.folder(room_id, epoch), runs(layout, room_id, epoch)
+    listed = window(text)
+    begins, start = listed.stop, first_number(epoch)  # it goes on with what begins above ``start``
+    if newest(text) is None:
+        layout.playlist(room_id, epoch).unlink(missing_ok=True)  # empty, or one bogus entry
+        if listed and is_silent(text):
+            known = tuple(number for number in known if number < listed.start)
+        begins = start = _next_number(folder, epoch)
+    _write(folder / seams.RUNS_FILE, seams.encode((*known, begins)))
+    return start
+
+
+def runs(layout: Layout, room_id: RoomId, epoch: Epoch) -> seams.Runs:
+    """At which media sequence numbers FFmpeg began under this epoch."""
+    try:
+        text = (layout.folder(room_id, epoch) / seams.RUNS_FILE).read_text(errors="replace")
+    except FileNotFoundError:
+        text = ""
+    return seams.parse(text, epoch)
+
+
+def seams_so_far(layout: Layout, room_id: RoomId, epoch: Epoch, text: str) -> int:
+    """EXT-X-DISCONTINUITYs after the epoch's first segment; ``text``: its playlist."""
+    known = runs(layout, room_id, epoch)
+    return seams.seams(known, window(text).stop or known[-1] + 1)
 
 
 def _next_number(folder: Path, epoch: Epoch) -> int:

@@ -16,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from mixer import seams
 from pkg import keys
 from pkg.model import ModuleId
 
 EPOCH_PATTERN = r"[1-9][0-9]{0,18}"
+PLAYLIST = "live.m3u8"
 NAME_PATTERN = r"live\.m3u8|s_(?P<of>[1-9][0-9]{0,18})_(?:0|[1-9][0-9]{0,18})\.ts"
 PATH_PATTERN = re.compile(
     rf"/(?P<room>{keys.ROOM_ID_PATTERN})/(?P<epoch>{EPOCH_PATTERN})/(?P<name>{NAME_PATTERN})",
@@ -38,7 +40,7 @@ SEGMENT_HEADERS = {
 COMMON_HEADERS = {"x-content-type-options": "nosniff"}
 
 
-def app(media: Path, mixer_id: ModuleId) -> Starlette:
+def app(media: Path, mixer_id: ModuleId, segment_seconds: float) -> Starlette:
     """``/probe`` names the mixer, so that a prober never takes another host's answer for it."""
 
     async def probe(_request: Request) -> Response:
@@ -50,7 +52,7 @@ def app(media: Path, mixer_id: ModuleId) -> Starlette:
         return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
 
     async def media_file(request: Request) -> Response:
-        return _answer(media, request)
+        return _answer(media, request, segment_seconds)
 
     return Starlette(
         routes=[
@@ -61,18 +63,29 @@ def app(media: Path, mixer_id: ModuleId) -> Starlette:
     )
 
 
-def _answer(media: Path, request: Request) -> Response:
+def _answer(media: Path, request: Request, segment_seconds: float) -> Response:
     wanted = parse(request.scope["raw_path"])
     content = read(media, wanted) if wanted else None
     if wanted is None or content is None:
         return PlainTextResponse(
             "not found\n", 404, {"cache-control": "no-store", **COMMON_HEADERS}
         )
-    kind = PLAYLIST_HEADERS if wanted[2] == "live.m3u8" else SEGMENT_HEADERS
+    kind = SEGMENT_HEADERS
+    if wanted[2] == PLAYLIST:
+        kind, content = PLAYLIST_HEADERS, _whole(media, wanted, content, segment_seconds)
     response = Response(content, headers={**kind, **COMMON_HEADERS})
     if request.method == "HEAD":
-        response.body = b""  # content-length stays that of the file (RFC 9110 §9.3.2)
+        response.body = b""  # content-length stays that of GET (RFC 9110 §9.3.2)
     return response
+
+
+def _whole(
+    media: Path, wanted: tuple[str, str, str], content: bytes, segment_seconds: float
+) -> bytes:
+    room, epoch, _ = wanted
+    listed = read(media, (room, epoch, seams.RUNS_FILE)) or b""
+    runs = seams.parse(listed.decode(errors="replace"), int(epoch))
+    return seams.served(content.decode(errors="replace"), runs, segment_seconds).encode()
 
 
 def parse(raw_path: bytes) -> tuple[str, str, str] | None:

@@ -39,6 +39,22 @@ def segments(text: str) -> Iterator[Segment]:
             sequence, seconds = sequence + 1, None
 
 
+def window(text: str) -> range:
+    """The numbers it lists, playable or not; FFmpeg goes on with the one after them.
+
+    >>> window("#EXT-X-MEDIA-SEQUENCE:8\\n#EXTINF:2.0,\\ns_1_8.ts\\n"), window("#EXTM3U")
+    (range(8, 9), range(0, 0))
+    """
+    start = re.search(r"^#EXT-X-MEDIA-SEQUENCE:([0-9]{1,19})$", text, re.MULTILINE)
+    listed = sum(1 for line in text.splitlines() if line and not line.startswith("#"))
+    return range(int(start[1]), int(start[1]) + listed) if start and listed else range(0)
+
+
+def is_silent(text: str) -> bool:
+    """Nothing in it has any length: nobody was ever served it."""
+    return re.search(r"^#EXTINF:[0-9.]*[1-9]", text, re.MULTILINE) is None
+
+
 def newest(text: str) -> Segment | None:
     return next(reversed(list(segments(text))), None)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixer import files, process
+from mixer import files, process, seams
 from mixer.api import Mix
 from mixer.files import LOG_BYTES, STALE_SECONDS, Layout
 from pkg.model import Epoch, RoomId
@@ -92,3 +92,45 @@ def test_trim_of_what_is_gone_is_nothing(layout: Layout) -> None:
     files.remove(layout, ROOM, EPOCH)
     files.trim(layout, ROOM, EPOCH)
     assert files.list_folders(layout) == []
+
+
+def listing(first: int, *seconds: float) -> str:
+    entries = "".join(f"#EXTINF:{s:f},\ns_7_{first + n}.ts\n" for n, s in enumerate(seconds))
+    return f"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:{first}\n{entries}"
+
+
+def begin(layout: Layout, text: str) -> int:
+    """FFmpeg left this playlist and is started again; its seams so far, before it lists more."""
+    layout.playlist(ROOM, EPOCH).write_text(text)
+    files.prepare(layout, MIX, "127.0.0.1", 2.0)
+    return files.seams_so_far(layout, ROOM, EPOCH, text)
+
+
+def test_each_run_that_published_is_one_seam(layout: Layout) -> None:
+    first = 7 * 2**20
+    assert files.runs(layout, ROOM, EPOCH) == (first,)
+    text = listing(first, 2.0, 2.0, 0.0)
+    assert begin(layout, text) == 0, "a run that has published nothing is no seam yet"
+    assert begin(layout, text) == 0, "nor are two of them"
+    assert files.runs(layout, ROOM, EPOCH) == (first, first + 3), "FFmpeg counts bogus ones, too"
+    assert begin(layout, listing(first + 2, 0.0, 2.0)) == 1
+    assert files.runs(layout, ROOM, EPOCH) == (first, first + 3, first + 4)
+
+
+def test_a_lost_playlist_is_a_seam_and_a_silent_one_was_never_there(layout: Layout) -> None:
+    first, folder = 7 * 2**20, layout.folder(ROOM, EPOCH)
+    (folder / f"s_7_{first}.ts").write_bytes(b"")
+    begin(layout, listing(first, 0.0))
+    assert files.runs(layout, ROOM, EPOCH) == (first + 1,), "of the first run nobody has heard"
+    (folder / f"s_7_{first + 1}.ts").write_bytes(b"sound")
+    begin(layout, "")
+    assert files.runs(layout, ROOM, EPOCH) == (first + 1, first + 2)
+
+
+def test_the_list_of_runs_stays_as_long_as_the_playlist(layout: Layout) -> None:
+    files.forget_key(layout, ROOM, EPOCH)
+    layout.playlist(ROOM, EPOCH).write_text("")
+    (layout.folder(ROOM, EPOCH) / seams.RUNS_FILE).write_text("7340032\nx\n7340040\n\n")
+    assert files.runs(layout, ROOM, EPOCH) == (7340032, 7340040)
+    files.remove(layout, ROOM, EPOCH)
+    assert not layout.folder(ROOM, EPOCH).exists()

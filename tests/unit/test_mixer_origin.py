@@ -37,7 +37,7 @@ def media(tmp_path: Path) -> Path:
 
 
 async def call(media: Path, path: str, method: str = "GET") -> httpx.Response:
-    transport = httpx.ASGITransport(app=app(media, ModuleId("m1")))
+    transport = httpx.ASGITransport(app=app(media, ModuleId("m1"), 2.0))
     async with httpx.AsyncClient(transport=transport, base_url="http://origin") as client:
         request = client.build_request(method, "http://origin/")
         request.url = httpx.URL("http://origin").copy_with(raw_path=path.encode("latin-1"))
@@ -53,6 +53,22 @@ async def test_a_playlist_is_never_cached_and_a_segment_for_ever(media: Path) ->
     assert (segment.status_code, segment.content) == (200, b"sound")
     assert segment.headers["content-type"] == "video/mp2t"
     assert "immutable" in segment.headers["cache-control"]
+
+
+async def test_a_playlist_says_what_ffmpeg_leaves_out(media: Path) -> None:
+    folder = media / "blue" / "7"
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:7340040\n"
+    (folder / "live.m3u8").write_text(text)
+    (folder / "runs").write_text("7340032\n7340036\n7340040\n")
+    playlist = await call(media, "/blue/7/live.m3u8")
+    assert playlist.text.splitlines()[1:] == [
+        "#EXT-X-TARGETDURATION:2",
+        "#EXT-X-MEDIA-SEQUENCE:7340040",
+        "#EXT-X-DISCONTINUITY-SEQUENCE:2",
+    ]
+    head = await call(media, "/blue/7/live.m3u8", "HEAD")
+    assert head.headers["content-length"] == str(len(playlist.content))
+    assert (await call(media, "/blue/7/runs")).status_code == 404
 
 
 async def test_a_query_changes_nothing(media: Path) -> None:
