@@ -129,6 +129,7 @@ def _daemon(
     name = numbered(program, n)
     common = {
         "ONAIR_ETCD_ENDPOINTS": site.etcd_url,
+        "ONAIR_ETCD_SEEN_FILE": str(site.seen_file(name)),
         "ONAIR_MASTER_SECRET_FILE": str(site.state.secret("master")),
         "ONAIR_LOG_FORMAT": "json",
         "PYTHONPATH": str(ROOT),

@@ -4,7 +4,9 @@ The n-th mixer, Janus or room manager (n from 1) has the ports and folders of th
 another number: see ``ports.plan``.
 """
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cli.janusconf import JanusSettings
@@ -61,6 +63,11 @@ class Site:
     @property
     def etcd_url(self) -> str:
         return self.etcd or _http(self.ports.etcd_client)
+
+    def seen_file(self, part: str) -> Path:
+        """What a daemon knows of its etcd; one that was asked for by name is no surprise."""
+        where = re.sub("[^A-Za-z0-9.-]+", "_", self.etcd_url.rpartition("//")[2])
+        return self.state.path / f"{part}.{where}.seen"
 
     @property
     def janus_numbers(self) -> range:

@@ -64,6 +64,9 @@ def test_others_are_used_and_not_started(site: Site) -> None:
     built = _build(other)
     assert list(built) == ["room-manager", "janus-manager", "mixer"]
     assert built["mixer"].env["ONAIR_ETCD_ENDPOINTS"] == "http://10.0.0.5:2379"
+    seen = built["mixer"].env["ONAIR_ETCD_SEEN_FILE"]
+    assert seen == str(site.state.path / "mixer.10.0.0.5_2379.seen")
+    assert seen != _build(site)["mixer"].env["ONAIR_ETCD_SEEN_FILE"], "another etcd, by name"
     assert built["janus-manager"].env["ONAIR_JANUS_MANAGER_ADMIN_URL"] == "ws://10.0.0.5:7188"
     assert other.tcp_ports == [18080, 18082]
     assert built["mixer"].env["ONAIR_MIXER_ID"] == "mixer-18080"  # no other up's
