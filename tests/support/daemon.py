@@ -24,7 +24,9 @@ class Daemon:
         self.log_path = folder / f"{name}.log"
         self._argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-P", "-m", module]
         others = {k: v for k, v in os.environ.items() if not k.startswith("ONAIR_")}
-        self._env = {**others, **env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self.seen_path = folder / f"{name}.seen"
+        seen = {"ONAIR_ETCD_SEEN_FILE": str(self.seen_path)}
+        self._env = {**others, **seen, **env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
