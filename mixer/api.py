@@ -82,6 +82,13 @@ class Processes(Protocol):
         """The facts its health is judged by, read now; about 0.1 ms."""
         ...
 
+    def unread(self, running: Running) -> int:
+        """Bytes of RTP that wait at its port, as the kernel counts them (with its overhead).
+
+        A stuck FFmpeg lets them pile up, a starved one has none.
+        """
+        ...
+
     async def is_noisy(self, port: int) -> bool:
         """Whether somebody sends to a free port: listens for a few forwarder intervals (20 ms)."""
         ...

@@ -13,8 +13,19 @@ import structlog
 from anyio.abc import TaskGroup
 
 from mixer.api import Folders, Processes, Running
+from mixer.cmdline import LISTED_SECONDS, LISTEN_SECONDS
 from mixer.execute import Tools, execute
-from mixer.health import Health, Pulse, judge, next_look_seconds, pulse
+from mixer.health import (
+    UNREAD_BYTES,
+    Health,
+    Pulse,
+    gave_up,
+    is_quiet,
+    judge,
+    next_look_seconds,
+    no_rtp,
+    pulse,
+)
 from mixer.inventory import Inventory
 from mixer.plan import Facts, Self, current, plan
 from mixer.ports import Ports
@@ -139,6 +150,8 @@ class MixerController:
             health=self._health(assigned, mine),
             may_spawn=self._restart_wait(assigned) == 0.0,
             lost=False,
+            failures=self._failures(assigned),
+            seams=self._seams(assigned, mine, observed),
         )
         return replace(facts, lost=self._is_lost(facts, now))
 
@@ -151,20 +164,36 @@ class MixerController:
             return None
 
     def _health(self, assigned: Assigned, mine: Running | None) -> Health | None:
-        if mine is not None:
-            return self._examine(mine)
         if assigned.wanted is None:
             return None
-        why = self._restarts.why((assigned.room_id, assigned.wanted))
-        return Health(MixerStatus.FAILING, why) if why else None
+        setback = self._restarts.last((assigned.room_id, assigned.wanted))
+        if mine is not None:
+            return self._examine(mine, unfed=setback is not None and setback.unfed)
+        if setback is None:
+            return None
+        status = MixerStatus.STARVED if setback.unfed else MixerStatus.FAILING
+        return Health(status, setback.reason)
 
-    def _examine(self, running: Running) -> Health | None:
+    def _examine(self, running: Running, *, unfed: bool) -> Health | None:
         entry = self.inventory.entry(running)
         if entry is None:
             return None
         look, now = self._processes.look(running), anyio.current_time()
-        entry.pulse = pulse(entry.pulse, look, now)
-        return judge(look, entry.pulse, now, self._node.segment_seconds)
+        entry.pulse, entry.seams = pulse(entry.pulse, look, now), look.seams
+        if is_quiet(entry.pulse, now, self._node.segment_seconds):
+            look = replace(look, deaf=self._processes.unread(running) >= UNREAD_BYTES)
+        return judge(look, entry.pulse, now, self._node.segment_seconds, unfed=unfed)
+
+    def _failures(self, assigned: Assigned) -> int:
+        if assigned.wanted is None:
+            return 0
+        return self._restarts.failures((assigned.room_id, assigned.wanted))
+
+    def _seams(self, assigned: Assigned, mine: Running | None, observed: MixerState | None) -> int:
+        """Of the wanted epoch: as its process shows, or as was last told. They only rise."""
+        told = observed.seams if observed and observed.epoch == assigned.wanted else 0
+        entry = self.inventory.entry(mine) if mine else None
+        return max(told, entry.seams if entry else 0)
 
     def _restart_wait(self, assigned: Assigned) -> float:
         if assigned.wanted is None:
@@ -179,8 +208,7 @@ class MixerController:
             self._unwanted_since.pop(room_id, None)
             return False
         since = self._unwanted_since.setdefault(room_id, now)
-        patience = LOST_SECONDS if facts.running else FADE_SECONDS
-        return now - since >= patience
+        return now - since >= _patience(facts, strangers)
 
     def _is_distrusted(self, room_id: RoomId, epochs: frozenset[Epoch]) -> bool:
         """An epoch is a revision: an etcd that has not come so far did not make it.
@@ -223,16 +251,20 @@ class MixerController:
             self._exits.start_soon(self._exited, running)
 
     async def _exited(self, running: Running) -> None:
-        """An exit that nobody asked for is a failure, whatever its code."""
+        """An exit that nobody asked for is a failure, whatever its code, unless no sound came."""
         await self._processes.exited(running)
         since = self.inventory.remove(running)
         if since is None:
             return
-        now = anyio.current_time()
-        health = judge(self._processes.look(running), Pulse(None, now), now, 1.0)
-        reason = health.reason or "FFmpeg ended"
+        now, look = anyio.current_time(), self._processes.look(running)
+        lived = now - since
+        reason = judge(look, Pulse(None, now), now, 1.0).reason or "FFmpeg ended"
         self._tools.ports.rest(running.port, now)
-        self._restarts.note((running.room_id, running.epoch), reason, now - since, now)
+        which = (running.room_id, running.epoch)
+        if gave_up(look) and lived > LISTEN_SECONDS / 2:
+            self._restarts.note_unfed(which, no_rtp(self._node.segment_seconds), now)
+        else:
+            self._restarts.note(which, reason, lived, now)
         log.warning("mix.exited", room=running.room_id, epoch=running.epoch, reason=reason)
         self.queue.add(running.room_id)
 
@@ -250,13 +282,21 @@ class MixerController:
         return ports
 
 
+def _patience(facts: Facts, strangers: frozenset[Epoch]) -> float:
+    """While the room is on air here, players may still fetch what an epoch before listed."""
+    if any(running.epoch in strangers for running in facts.running):
+        return LOST_SECONDS
+    return FADE_SECONDS if facts.assigned.wanted is None else LISTED_SECONDS
+
+
 def unwanted(facts: Facts) -> frozenset[Epoch]:
     """What is here that no slot, wish or after-life speaks for.
 
     While livemeta names an epoch, only its place is missing: the room manager's to mend.
     """
-    live = facts.assigned.live
+    assigned = facts.assigned
+    live = assigned.live
     named = live.mixer_epoch if live and live.status is Desired.ONAIR else None
-    spoken_for = facts.ended | {facts.assigned.wanted, facts.assigned.keep, named}
+    spoken_for = facts.ended | assigned.keep | {assigned.wanted, assigned.leaving, named}
     here = facts.folders | {running.epoch for running in facts.running}
-    return frozenset(e for e in here - spoken_for if not facts.assigned.holds(e))
+    return frozenset(e for e in here - spoken_for if not assigned.holds(e))

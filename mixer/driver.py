@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 import anyio
 import anyio.to_thread
 
-from mixer import files, playlist, process
+from mixer import files, playlist, process, sockets
 from mixer.api import Marker, Mix, Running, SpawnError, StopError
 from mixer.cmdline import Limits, argv
 from mixer.files import Layout

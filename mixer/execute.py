@@ -23,7 +23,7 @@ from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg.assignments import Assigned, Assignments
 from pkg.errors import TransientError
-from pkg.model import Epoch, LiveMeta, RoomId
+from pkg.model import Epoch, LiveMeta, MixerState, RoomId
 from pkg.secrets import hls_key
 
 log = structlog.get_logger()
@@ -50,8 +50,8 @@ async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
     match action:
         case StopMix(running, failed):
             await _stop(tools, running, failed)
-        case StartMix(epoch, port):
-            await _start_or_note(tools, assigned, epoch, port)
+        case StartMix():
+            await _start_or_note(tools, assigned, action)
         case ForgetKey(epoch):
             await tools.folders.forget_key(room_id, epoch)
         case RemoveFolder(epoch):
@@ -78,18 +78,18 @@ async def _stop(tools: Tools, running: Running, failed: str | None) -> None:
     log.info("mix.stopped", room=running.room_id, epoch=running.epoch, failed=failed)
 
 
-async def _start_or_note(tools: Tools, assigned: Assigned, epoch: Epoch, port: int | None) -> None:
+async def _start_or_note(tools: Tools, assigned: Assigned, action: StartMix) -> None:
     """What keeps FFmpeg from starting is reported and tried again later, as a crash would be."""
     try:
-        await _start(tools, assigned, epoch, port)
+        await _start(tools, assigned, action)
     except (SpawnError, NoPortError) as error:
-        now = anyio.current_time()
-        tools.restarts.note((assigned.room_id, epoch), str(error), 0.0, now)
-        log.warning("mix.start_failed", room=assigned.room_id, epoch=epoch, reason=str(error))
+        room_id, now = assigned.room_id, anyio.current_time()
+        tools.restarts.note((room_id, action.epoch), str(error), 0.0, now)
+        log.warning("mix.start_failed", room=room_id, epoch=action.epoch, reason=str(error))
 
 
-async def _start(tools: Tools, assigned: Assigned, epoch: Epoch, port: int | None) -> None:
-    live = assigned.live
+async def _start(tools: Tools, assigned: Assigned, action: StartMix) -> None:
+    live, epoch, port = assigned.live, action.epoch, action.port
     if live is None:
         return
     mix = Mix(assigned.room_id, epoch, port or 0, live.nonce, _key(tools, live))
@@ -97,7 +97,8 @@ async def _start(tools: Tools, assigned: Assigned, epoch: Epoch, port: int | Non
     if port is not None and port not in in_use and tools.processes.bindable(port):
         running = await tools.processes.spawn(mix)
     else:
-        running = await _spawn_on_a_quiet_port(tools, assigned, mix, in_use)
+        told = starting(tools.me, epoch, 0, action.failures, action.seams)
+        running = await _spawn_on_a_quiet_port(tools, assigned, mix, told, in_use)
     tools.inventory.add(running, anyio.current_time())
     tools.watch(running)
     log.info("mix.started", room=assigned.room_id, epoch=epoch, port=running.port, pid=running.pid)
@@ -108,24 +109,24 @@ def _key(tools: Tools, live: LiveMeta) -> bytes:
 
 
 async def _spawn_on_a_quiet_port(
-    tools: Tools, assigned: Assigned, mix: Mix, in_use: set[int]
+    tools: Tools, assigned: Assigned, mix: Mix, told: MixerState, in_use: set[int]
 ) -> Running:
     """On a pair that nobody has and nobody sends to. Raises NoPortError, SpawnError."""
     while True:
         with tools.ports.reserved(in_use, anyio.current_time()) as port:
             if tools.ports.is_unused(port) or not await tools.processes.is_noisy(port):
-                return await _spawn_and_tell(tools, assigned, replace(mix, port=port))
+                state = told.model_copy(update={"port": port})
+                return await _spawn_and_tell(tools, assigned, replace(mix, port=port), state)
         tools.ports.quarantine([port], anyio.current_time())
         log.warning("port.noisy", port=port)
 
 
-async def _spawn_and_tell(tools: Tools, assigned: Assigned, mix: Mix) -> Running:
+async def _spawn_and_tell(tools: Tools, assigned: Assigned, mix: Mix, state: MixerState) -> Running:
     """Janus needs the port and not the process, so it is told of it while FFmpeg is spawned.
 
     (FFmpeg binds the port only some 50 ms after its spawn: a spawn that went well says no more.)
     What comes of it, or that the report did not get through, shows at the next look.
     """
-    state = starting(tools.me, mix.epoch, mix.port)
 
     async def tell() -> None:
         try:

@@ -15,6 +15,7 @@ class _Entry:
     running: Running
     since: float
     pulse: Pulse | None = None
+    seams: int = 0
 
 
 class Inventory:

@@ -2,7 +2,8 @@
 
 One process for the wanted epoch, none for any other; what it publishes is reported; a place is
 given back once nothing of its epoch runs any more. Folders outlive their process only while the
-room is stopping or its last playlist is still offered (``ended``).
+room is stopping or its last playlist is still offered (``ended``). An epoch that is ``leaving``
+(another mixer takes over, make before break) stays as it is, whatever that is.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class Facts:
 
     ``health`` is of the wanted epoch's ``current`` process, or of why there is none.
     ``may_spawn``: its backoff is over. ``ended``: epochs whose last playlist is offered still.
-    ``lost``: nobody wanted what is here, for long enough to believe it.
+    ``lost``: nobody wanted what is here, for long enough to believe it. ``failures`` and
+    ``seams`` of the wanted epoch are as in ``MixerState``.
     """
 
     assigned: Assigned
@@ -40,6 +42,8 @@ class Facts:
     health: Health | None
     may_spawn: bool
     lost: bool
+    failures: int = 0
+    seams: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,12 @@ class StopMix:
 
 @dataclass(frozen=True, slots=True)
 class StartMix:
+    """``failures`` and ``seams`` so far are told with a new port."""
+
     epoch: Epoch
     port: int | None  # the one it had before it ended, to which Janus still sends
+    failures: int = 0
+    seams: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ def plan(facts: Facts, me: Self) -> list[Action]:
     ending = _stops(facts)
     if ending:
         return list(ending)
-    return [*_clean(facts), *_withdraw(facts, me), *_start(facts), *_report(facts, me)]
+    begin = _start(facts) or _report(facts, me)  # what is true once it runs shows at the next look
+    return [*_clean(facts), *_withdraw(facts, me), *begin]
 
 
 def _stops(facts: Facts) -> list[StopMix]:
@@ -98,7 +107,7 @@ def _stops(facts: Facts) -> list[StopMix]:
 
 def _must_end(facts: Facts, epoch: Epoch) -> bool:
     """An epoch without a place is ended on proof, or when nobody spoke for it for long."""
-    if epoch == facts.assigned.wanted:
+    if epoch in (facts.assigned.wanted, facts.assigned.leaving):
         return False
     return facts.assigned.holds(epoch) or _is_over(facts.assigned.live, epoch) or facts.lost
 
@@ -125,8 +134,8 @@ def current(
 
 
 def _clean(facts: Facts) -> list[Action]:
-    alive = {r.epoch for r in facts.running} | {facts.assigned.wanted}
-    kept = facts.ended | {facts.assigned.keep}
+    alive = {r.epoch for r in facts.running} | {facts.assigned.wanted, facts.assigned.leaving}
+    kept = facts.ended | facts.assigned.keep
     over = sorted(epoch for epoch in facts.folders if epoch not in alive)
     unwanted = [e for e in over if e not in kept and (_told_to_end(facts, e) or facts.lost)]
     ending = [e for e in over if e in kept and facts.assigned.holds(e)]
@@ -150,7 +159,7 @@ def _withdraw(facts: Facts, me: Self) -> list[Action]:
     told = {held.epoch for held in facts.assigned.held}
     if wanted is None and observed is not None and observed.mixer_id == me.mixer_id:
         told.add(observed.epoch)
-    done = frozenset(told - {r.epoch for r in facts.running} - {wanted})
+    done = frozenset(told - {r.epoch for r in facts.running} - {wanted, facts.assigned.leaving})
     return [Withdraw(done)] if done else []
 
 
@@ -160,10 +169,11 @@ def _start(facts: Facts) -> list[Action]:
         return []
     observed = facts.observed
     same = observed is not None and observed.epoch == wanted and observed.port > 0
-    return [StartMix(wanted, observed.port if observed and same else None)]
+    port = observed.port if observed and same else None
+    return [StartMix(wanted, port, facts.failures, facts.seams)]
 
 
-def starting(me: Self, epoch: Epoch, port: int) -> MixerState:
+def starting(me: Self, epoch: Epoch, port: int, failures: int = 0, seams: int = 0) -> MixerState:
     """What is reported of a process that is being started."""
     return MixerState(
         mixer_id=me.mixer_id,
@@ -172,6 +182,8 @@ def starting(me: Self, epoch: Epoch, port: int) -> MixerState:
         status=MixerStatus.STARTING,
         epoch=epoch,
         endpoints=me.endpoints,
+        failures=failures,
+        seams=seams,
     )
 
 
@@ -182,7 +194,14 @@ def _report(facts: Facts, me: Self) -> list[Action]:
         return []
     mine = _current(facts)
     before = observed.port if observed and observed.epoch == wanted else 0
-    state = starting(me, wanted, mine.port if mine else before).model_copy(
-        update={"status": health.status, "reason": health.reason}
-    )
-    return [] if state == observed else [Report(state)]
+    state = starting(
+        me, wanted, mine.port if mine else before, facts.failures, facts.seams
+    ).model_copy(update={"status": health.status, "reason": health.reason})
+    return [] if observed is not None and _is_told(state, observed) else [Report(state)]
+
+
+def _is_told(state: MixerState, observed: MixerState) -> bool:
+    """How often FFmpeg failed is news only while it fails."""
+    if state.status is MixerStatus.FAILING:
+        return state == observed
+    return state == observed.model_copy(update={"failures": state.failures})

@@ -37,8 +37,10 @@ class Held:
 class Assigned:
     """What etcd wants of this module for one room.
 
-    ``wanted``: the epoch that should run here now; None if nothing should. ``keep`` is set
-    while the room is stopping here: what was published under that epoch must stay for a while.
+    ``wanted``: the epoch that should run here now; None if nothing should. ``leaving``: the epoch
+    that another one replaces make-before-break (mixers only): what it has stays untouched, until
+    livemeta names it no more. ``keep`` holds epochs while the room is stopping here: what was
+    published under them must stay for a while.
     """
 
     room_id: RoomId
@@ -46,7 +48,8 @@ class Assigned:
     live: LiveMeta | None
     live_revision: int
     wanted: Epoch | None
-    keep: Epoch | None
+    keep: frozenset[Epoch] = frozenset()
+    leaving: Epoch | None = None
 
     def holds(self, epoch: Epoch) -> bool:
         return any(h.epoch == epoch for h in self.held)
@@ -105,15 +108,24 @@ class Assignments:
         live = self.informer.record(key, LiveMeta)
         mine = live is not None and live.module(self._kind) == self._id
         epoch = live.half_epoch(self._kind) if live and mine else None
-        wanted = epoch if live and live.status is Desired.ONAIR else None
+        replaced = self._replaced(live)
+        on_air = live is not None and live.status is Desired.ONAIR
+        stopping = live is not None and live.status is Desired.STOPPING
         return Assigned(
             room_id=room_id,
             held=held,
             live=live,
             live_revision=self.informer.mod_revision(key),
-            wanted=wanted if any(h.epoch == wanted for h in held) else None,
-            keep=epoch if live and live.status is Desired.STOPPING else None,
+            wanted=epoch if on_air and any(h.epoch == epoch for h in held) else None,
+            keep=frozenset(e for e in (epoch, replaced) if stopping and e is not None),
+            leaving=replaced if on_air else None,
         )
+
+    def _replaced(self, live: LiveMeta | None) -> Epoch | None:
+        """The epoch of the mixer being replaced, if that is we."""
+        if live is None or live.previous is None or self._kind is not Kind.MIXER:
+            return None
+        return live.previous.epoch if live.previous.mixer_id == self._id else None
 
     async def report(self, assigned: Assigned, leaf: keys.RoomLeaf, state: Record) -> None:
         """Write the observed key, if the assignment still stands. Raises ConflictError."""

@@ -14,7 +14,7 @@ import anyio.lowlevel
 from mixer.api import Mix, Running, SpawnError
 from mixer.cmdline import LISTEN_SECONDS, first_number
 from mixer.driver import TERM_SECONDS
-from mixer.health import Look
+from mixer.health import GAVE_UP, UNREAD_BYTES, Look
 from mixer.playlist import Segment
 from pkg.model import Epoch, ModuleId, RoomId
 
@@ -30,6 +30,7 @@ class FakeProcess:
     began: float
     clash: bool = False
     paused: bool = False
+    stuck: bool = False
     fed_since: float | None = None
     fed_before: float = 0.0  # seconds of sound received in earlier stretches
     starved_since: float | None = None
@@ -39,7 +40,7 @@ class FakeProcess:
 
     def deadline(self) -> float:
         """When it ends by itself, if nothing changes."""
-        if self.paused:
+        if self.paused or self.stuck:
             return float("inf")
         if self.clash:
             return self.began + CLASH_SECONDS
@@ -79,7 +80,7 @@ class Machine:
         """RTP begins to arrive at a port, whoever listens there, now or later."""
         self._fed.add(port)
         for process in self.alive():
-            if process.running.port == port and process.fed_since is None:
+            if process.running.port == port and process.fed_since is None and not process.stuck:
                 process.fed_since, process.starved_since = anyio.current_time(), None
                 process.wake()
 
@@ -108,6 +109,15 @@ class Machine:
     def pause(self, running: Running) -> None:
         """SIGSTOP, from anybody."""
         self.processes[running.pid].paused = True
+
+    def jam(self, running: Running) -> None:
+        """It lives, and does nothing any more: RTP piles up at its port."""
+        process = self.processes[running.pid]
+        process.fed_before = process.sound_seconds(anyio.current_time())
+        process.fed_since, process.stuck = None, True
+
+    def is_fed(self, port: int) -> bool:
+        return port in self._fed
 
     def is_taken(self, port: int) -> bool:
         pairs = (p.running.port for p in self.alive() if not p.clash)
@@ -145,7 +155,7 @@ class Machine:
 
 
 def _farewell(process: FakeProcess) -> str:
-    return "bind failed: Address already in use" if process.clash else "Connection timed out"
+    return "bind failed: Address already in use" if process.clash else GAVE_UP
 
 
 class FakeProcesses:
@@ -178,7 +188,7 @@ class FakeProcesses:
         process = self._find(running)
         if process is None:
             return
-        await anyio.sleep(TERM_SECONDS if process.paused else TERM_TAKES)
+        await anyio.sleep(TERM_SECONDS if process.paused or process.stuck else TERM_TAKES)
         self.machine.kill(running)
 
     async def exited(self, running: Running) -> None:
@@ -200,6 +210,11 @@ class FakeProcesses:
             hollow=own and self.machine.disk_full,
             last_words=process.last_words,
         )
+
+    def unread(self, running: Running) -> int:
+        process = self._find(running)
+        deaf = process is not None and (process.stuck or process.paused)
+        return 2 * UNREAD_BYTES if deaf and self.machine.is_fed(running.port) else 0
 
     async def is_noisy(self, port: int) -> bool:
         await anyio.sleep(0.07)

@@ -12,7 +12,18 @@ from pkg.assignments import Assigned, Assignments
 from pkg.etcd.api import ConflictError, Delete, Op, Put
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.informer import UndecodableError
-from pkg.model import Desired, Epoch, Kind, LiveMeta, MixerState, ModuleId, RoomId, Slot
+from pkg.model import (
+    Desired,
+    Endpoints,
+    Epoch,
+    Kind,
+    LiveMeta,
+    MixerState,
+    ModuleId,
+    Previous,
+    RoomId,
+    Slot,
+)
 from pkg.workqueue import WorkQueue
 from tests.support.virtual import BLUE, J1, M1, M2, observed, put, until
 
@@ -118,26 +129,66 @@ async def test_others_slots_and_rooms_are_not_ours() -> None:
 @pytest.mark.parametrize(
     ("live", "held", "wanted", "keep"),
     [
-        (wish(5), {0: 5}, 5, None),
-        (wish(5), {0: 4}, None, None),
-        (wish(5), {0: 4, 1: 5}, 5, None),
-        (wish(5, mixer=M2), {0: 5}, None, None),
-        (wish(5, Desired.STOPPING), {0: 5}, None, 5),
-        (wish(5, Desired.STOPPING, M2), {0: 5}, None, None),
-        (wish(5, Desired.REMOVING), {0: 5}, None, None),
-        (None, {0: 5}, None, None),
+        (wish(5), {0: 5}, 5, set()),
+        (wish(5), {0: 4}, None, set()),
+        (wish(5), {0: 4, 1: 5}, 5, set()),
+        (wish(5, mixer=M2), {0: 5}, None, set()),
+        (wish(5, Desired.STOPPING), {0: 5}, None, {5}),
+        (wish(5, Desired.STOPPING, M2), {0: 5}, None, set()),
+        (wish(5, Desired.REMOVING), {0: 5}, None, set()),
+        (None, {0: 5}, None, set()),
     ],
 )
 async def test_what_is_wanted_and_what_is_kept(
-    live: LiveMeta | None, held: dict[int, int], wanted: int | None, keep: int | None
+    live: LiveMeta | None, held: dict[int, int], wanted: int | None, keep: set[int]
 ) -> None:
     async with scene() as s:
         ops = [taken(number, epoch) for number, epoch in held.items()]
         await s.write(*ops, *([wished(live)] if live else []))
         assigned = s.get()
-        assert (assigned.wanted, assigned.keep) == (wanted, keep)
+        assert assigned.wanted == wanted
+        assert set(assigned.keep) == keep
         assert {h.number: h.epoch for h in assigned.held} == held
         assert all(assigned.holds(Epoch(epoch)) for epoch in held.values())
+
+
+def replacing(epoch: int, by: LiveMeta, mixer: ModuleId = M1) -> LiveMeta:
+    """``by``, while the mixer of ``epoch`` is still fed and served."""
+    old = Previous(mixer_id=mixer, epoch=Epoch(epoch), slot=0, endpoints=Endpoints())
+    return by.model_copy(update={"previous": old})
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "leaving", "keep"),
+    [
+        (replacing(5, wish(7, mixer=M2)), None, 5, set()),
+        (replacing(5, wish(7)), 7, 5, set()),
+        (replacing(5, wish(7), M2), 7, None, set()),
+        (replacing(5, wish(7, Desired.STOPPING, M2)), None, None, {5}),
+        (replacing(5, wish(7, Desired.STOPPING)), None, None, {5, 7}),
+        (replacing(5, wish(7, Desired.REMOVING, M2)), None, None, set()),
+    ],
+)
+async def test_what_is_replaced_here_leaves_until_livemeta_forgets_it(
+    live: LiveMeta, wanted: int | None, leaving: int | None, keep: set[int]
+) -> None:
+    async with scene() as s:
+        await s.write(wished(live), taken(0, 5), taken(1, 7))
+        assigned = s.get()
+        assert (assigned.wanted, assigned.leaving) == (wanted, leaving)
+        assert set(assigned.keep) == keep
+
+
+async def test_only_mixers_are_replaced_make_before_break() -> None:
+    async with scene() as s:
+        share = Assignments(s.other, Kind.JANUS, M1, s.queue, random.Random(1))
+        s.share = share
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(share.informer.run)
+            share.follow(BLUE)
+            await s.write(wished(replacing(5, wish(7))))
+            assert s.get().leaving is None
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_place_that_changes_hands_concerns_both_rooms() -> None:

@@ -220,7 +220,9 @@ async def test_a_moved_mixer_finds_the_room_gone_and_gets_the_new_one(
 async def test_mixers_are_swapped_make_before_break(stage: Stage, janus: FakeJanus) -> None:
     async with on_air(stage, janus):
         live, epoch = await stage.live("blue"), Epoch(await stage.revision())
-        previous = Previous(mixer_id=live.mixer_id, epoch=live.mixer_epoch, endpoints=Endpoints())
+        previous = Previous(
+            mixer_id=live.mixer_id, epoch=live.mixer_epoch, slot=0, endpoints=Endpoints()
+        )
         await stage.rewrite("blue", mixer_epoch=epoch, previous=previous)
         await stage.mix("blue", PORT + 10)
         await stage.forwarding("blue", within=1)

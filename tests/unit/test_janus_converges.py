@@ -61,7 +61,7 @@ class World:
         on_air = live is not None and live.status is Desired.ONAIR and live.janus_id == J1
         wanted = live.janus_epoch if live and on_air and live.janus_epoch in self.held else None
         held = tuple(Held(n, epoch, n + 1) for n, epoch in enumerate(self.held))
-        assigned = Assigned(ROOM, held, live, 1, wanted, None)
+        assigned = Assigned(ROOM, held, live, 1, wanted)
         present = tuple(self.present.values())
         return Facts(assigned, present, self.observed, self.mixer, self.orphans, self.trouble)
 
@@ -113,7 +113,7 @@ modules = st.sampled_from([J1, J1, J1, J2])
 @st.composite
 def lives(draw: st.DrawFn) -> LiveMeta:
     former = draw(st.none() | epochs)
-    before = Previous(mixer_id=J2, epoch=former, endpoints=Endpoints()) if former else None
+    before = Previous(mixer_id=J2, epoch=former, slot=0, endpoints=Endpoints()) if former else None
     return LiveMeta(
         room_id=ROOM,
         status=draw(st.sampled_from([Desired.ONAIR, Desired.ONAIR, *Desired])),

@@ -54,7 +54,7 @@ LIVE = LiveMeta(
     nonce="n",
     started_at="2026-01-01T00:00:00Z",
 )
-PREVIOUS = Previous(mixer_id=ModuleId("m0"), epoch=OLD_MIX, endpoints=Endpoints())
+PREVIOUS = Previous(mixer_id=ModuleId("m0"), epoch=OLD_MIX, slot=0, endpoints=Endpoints())
 STOPPING = LIVE.model_copy(update={"status": Desired.STOPPING})
 MOVED = LIVE.model_copy(update={"janus_id": ModuleId("j2"), "janus_epoch": NEWER})
 MIXER = MixerState(
@@ -83,7 +83,7 @@ def assigned(*held: Epoch, live: LiveMeta | None = LIVE) -> Assigned:
     mine = live is not None and live.janus_id == J1 and live.status is Desired.ONAIR
     wanted = live.janus_epoch if live and mine and live.janus_epoch in held else None
     places = tuple(Held(n, epoch, 100 + n) for n, epoch in enumerate(held))
-    return Assigned(ROOM, places, live, 100, wanted, keep=None)
+    return Assigned(ROOM, places, live, 100, wanted)
 
 
 def room(*forwarders: Forwarder, number: int = NUMBER, epoch: Epoch = E) -> Present:

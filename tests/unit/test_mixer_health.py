@@ -1,5 +1,7 @@
 """Health from facts alone, and the playlist and log it is read from."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from mixer.health import (
     JAMMED_SECONDS,
     Look,
     Pulse,
+    gave_up,
     judge,
     next_look_seconds,
     pulse,
@@ -23,10 +26,17 @@ ALIVE = Look(alive=True, newest=SEGMENT)
 @pytest.mark.parametrize(
     ("look", "beat", "now", "status", "reason"),
     [
-        (Look(alive=True), Pulse(None, 0), 5.9, MixerStatus.STARTING, None),
-        (Look(alive=True), Pulse(None, 0), 6.1, MixerStatus.STARVED, "no RTP for 6 s"),
-        (ALIVE, Pulse(9, 0), 6.0, MixerStatus.PUBLISHING, None),
-        (ALIVE, Pulse(9, 0), 6.1, MixerStatus.STARVED, "no RTP for 6 s"),
+        (Look(alive=True), Pulse(None, 0), 4.9, MixerStatus.STARTING, None),
+        (Look(alive=True), Pulse(None, 0), 5.1, MixerStatus.STARVED, "no RTP for 5 s"),
+        (ALIVE, Pulse(9, 0), 5.0, MixerStatus.PUBLISHING, None),
+        (ALIVE, Pulse(9, 0), 5.1, MixerStatus.STARVED, "no RTP for 5 s"),
+        (
+            replace(ALIVE, deaf=True),
+            Pulse(9, 0),
+            5.1,
+            MixerStatus.FAILING,
+            "FFmpeg is stuck: it reads no RTP",
+        ),
         (ALIVE, Pulse(9, 0), 6000.0, MixerStatus.FAILING, "FFmpeg is stuck: no segment for 70 s"),
         (Look(alive=False), Pulse(9, 0), 0, MixerStatus.FAILING, "FFmpeg ended without a word"),
         (
@@ -61,7 +71,30 @@ def test_a_status_follows_from_the_facts(
 
 def test_the_reason_never_changes_while_nothing_changes() -> None:
     told = {judge(ALIVE, Pulse(9, 0), 7 + n / 10, 2.0).reason for n in range(600)}
-    assert told == {"no RTP for 6 s"}
+    assert told == {"no RTP for 5 s"}
+
+
+def test_the_successor_of_a_starved_one_is_starved_until_it_publishes() -> None:
+    """Else its status would change with each that gives up, and each change is a write."""
+    waiting = judge(Look(alive=True), Pulse(None, 0), 1.0, 2.0, unfed=True)
+    assert waiting == judge(Look(alive=True), Pulse(None, 0), 6.0, 2.0)
+    assert judge(ALIVE, Pulse(9, 0), 1.0, 2.0, unfed=True).status is MixerStatus.PUBLISHING
+
+
+@pytest.mark.parametrize("began", [n / 10 for n in range(20)])
+def test_silence_is_seen_within_three_segments_wherever_it_begins(began: float) -> None:
+    """Segments come at even seconds, the last at 0; the sound ends at ``began``."""
+    for phase in (0.0, 0.3, 0.999):
+        now, beat = phase, pulse(Pulse(8, 0.0), ALIVE, phase)  # the first look that sees it
+        while (health := judge(ALIVE, beat, now, 2.0)).status is MixerStatus.PUBLISHING:
+            now += next_look_seconds(health, beat, now, 2.0)
+        assert now - began <= 3 * 2.0 + 0.2
+
+
+def test_giving_up_is_told_from_failing() -> None:
+    assert gave_up(Look(alive=False, last_words="Connection timed out"))
+    assert not gave_up(Look(alive=False, last_words="Cannot allocate memory"))
+    assert not gave_up(Look(alive=True, last_words="Connection timed out"))
 
 
 def test_an_adopted_one_is_publishing_at_the_first_look() -> None:
@@ -77,7 +110,8 @@ def test_looks_are_eager_only_until_the_first_segment() -> None:
     assert next_look_seconds(starting, Pulse(None, 0), 1.0, 2.0) == EAGER_SECONDS
     assert next_look_seconds(starting, Pulse(None, 0), 30.0, 2.0) == 1.0
     publishing = judge(ALIVE, Pulse(9, 0), 1.0, 2.0)
-    assert next_look_seconds(publishing, Pulse(9, 0), 1.0, 2.0) == 2.0
+    assert next_look_seconds(publishing, Pulse(9, 0), 1.0, 2.0) == 1.0
+    assert next_look_seconds(publishing, Pulse(9, 0), 4.5, 2.0) == pytest.approx(0.5)
 
 
 def test_jammed_is_longer_than_ffmpeg_itself_ever_waits() -> None:

@@ -21,7 +21,17 @@ from mixer.plan import (
     plan,
 )
 from pkg.assignments import Assigned, Held
-from pkg.model import Desired, Endpoints, Epoch, LiveMeta, MixerState, MixerStatus, ModuleId, RoomId
+from pkg.model import (
+    Desired,
+    Endpoints,
+    Epoch,
+    LiveMeta,
+    MixerState,
+    MixerStatus,
+    ModuleId,
+    Previous,
+    RoomId,
+)
 
 BLUE, M1, M2 = RoomId("blue"), ModuleId("m1"), ModuleId("m2")
 ME = Self(M1, "127.0.0.1", Endpoints(origin="http://m1"))
@@ -45,14 +55,30 @@ def wish(epoch: int, status: Desired = Desired.ONAIR, mixer: ModuleId = M1) -> L
     )
 
 
+def replacing(live: LiveMeta, epoch: Epoch, mixer: ModuleId = M1) -> LiveMeta:
+    """``live``, while the mixer of ``epoch`` is still fed and served."""
+    old = Previous(mixer_id=mixer, epoch=epoch, slot=0, endpoints=Endpoints())
+    return live.model_copy(update={"previous": old})
+
+
 def assigned(live: LiveMeta | None, *held: Epoch) -> Assigned:
     """As pkg.assignments concludes it."""
-    mine = live is not None and live.mixer_id == M1
-    epoch = live.mixer_epoch if live and mine else None
-    wanted = epoch if live and live.status is Desired.ONAIR and epoch in held else None
-    keep = epoch if live and live.status is Desired.STOPPING else None
     places = tuple(Held(n, e, n + 1) for n, e in enumerate(held))
-    return Assigned(BLUE, places, live, 1, wanted, keep)
+    if live is None:
+        return Assigned(BLUE, places, None, 1, None)
+    epoch = live.mixer_epoch if live.mixer_id == M1 else None
+    old = live.previous.epoch if live.previous and live.previous.mixer_id == M1 else None
+    on_air = live.status is Desired.ONAIR
+    kept = {epoch, old} - {None} if live.status is Desired.STOPPING else set()
+    return Assigned(
+        room_id=BLUE,
+        held=places,
+        live=live,
+        live_revision=1,
+        wanted=epoch if on_air and epoch in held else None,
+        keep=frozenset(e for e in kept if e is not None),
+        leaving=old if on_air else None,
+    )
 
 
 def process(epoch: Epoch, port: int = 30_000, pid: int = 1) -> Running:
@@ -84,6 +110,7 @@ def facts(live: LiveMeta | None, *held: Epoch, **rest: object) -> Facts:
 P5, P7 = process(E5), process(E7, 30_002, 2)
 STOPPING, REMOVING = wish(5, Desired.STOPPING), wish(5, Desired.REMOVING)
 HERE = frozenset({E5})
+AWAY = replacing(wish(7, mixer=M2), E5)  # M2 takes over from us, make before break
 
 
 @pytest.mark.parametrize(
@@ -146,6 +173,62 @@ HERE = frozenset({E5})
             facts(wish(7, mixer=M2), E5, folders=HERE),
             [RemoveFolder(E5), Withdraw(HERE)],
             id="moved: all goes",
+        ),
+        pytest.param(
+            facts(AWAY, E5, running=(P5,), folders=HERE, observed=state(E5)), [], id="leaving"
+        ),
+        pytest.param(
+            facts(AWAY, E5, folders=HERE, observed=state(E5), may_spawn=True),
+            [],
+            id="leaving: it is not started again",
+        ),
+        pytest.param(
+            facts(AWAY, running=(P5,), folders=HERE, lost=True), [], id="leaving without a place"
+        ),
+        pytest.param(
+            facts(replacing(STOPPING.model_copy(update={"mixer_id": M2}), E5), E5, running=(P5,)),
+            [StopMix(P5)],
+            id="leaving, and stopped",
+        ),
+        pytest.param(
+            facts(replacing(wish(7, Desired.STOPPING, M2), E5), E5, folders=HERE),
+            [ForgetKey(E5), Withdraw(HERE)],
+            id="leaving, and stopped: listeners may still need its folder",
+        ),
+        pytest.param(
+            facts(replacing(wish(7, Desired.REMOVING, M2), E5), E5, folders=HERE),
+            [RemoveFolder(E5), Withdraw(HERE)],
+            id="leaving, and removed",
+        ),
+        pytest.param(
+            facts(replacing(wish(7), E5), E5, E7, running=(P5,), folders=HERE, observed=state(E5)),
+            [StartMix(E7, None)],
+            id="leaving here for here: on another port",
+        ),
+        pytest.param(
+            facts(wish(7), E7, running=(P5,), folders=HERE, observed=state(E5)),
+            [StopMix(P5)],
+            id="a new epoch of the same place: the old process",
+        ),
+        pytest.param(
+            facts(wish(7), E7, folders=HERE, observed=state(E5)),
+            [StartMix(E7, None)],
+            id="a new epoch of the same place: another port, which Janus does not feed yet",
+        ),
+        pytest.param(
+            facts(wish(5), E5, observed=state(E5), health=ILL, failures=3, seams=2),
+            [StartMix(E5, 30_000, 3, 2)],
+            id="another try says nothing before it is under way",
+        ),
+        pytest.param(
+            facts(wish(5), E5, running=(P5,), health=WELL, observed=state(E5), failures=2),
+            [],
+            id="old failures are no news while it is well",
+        ),
+        pytest.param(
+            facts(wish(5), E5, running=(P5,), health=WELL, observed=state(E5), seams=1),
+            [Report(state(E5).model_copy(update={"seams": 1}))],
+            id="a seam is",
         ),
         pytest.param(facts(wish(5), running=(P5,), folders=HERE), [], id="no place: not wanted"),
         pytest.param(
@@ -225,18 +308,26 @@ class World:
                 pass
 
 
+def _is_possible(live: LiveMeta) -> bool:
+    return live.previous is not None and live.previous.epoch < live.mixer_epoch
+
+
 epochs = st.integers(1, 3).map(Epoch)
+modules = st.sampled_from([M1, M1, M2])
 ports = st.sampled_from([0, 30_000, 30_002])
-lives = st.builds(wish, epochs, st.sampled_from(Desired), st.sampled_from([M1, M1, M2]))
+lives = st.builds(wish, epochs, st.sampled_from(Desired), modules)
+replaced = st.builds(replacing, lives, epochs, modules).filter(_is_possible)
 processes = st.builds(process, epochs, ports.filter(bool), st.integers(1, 5))
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    live = draw(st.none() | lives)
+    live = draw(st.none() | lives | replaced)
     held = draw(st.sets(epochs, max_size=3))
     if live is not None and draw(st.booleans()):
         held.add(live.mixer_epoch)
+    if live is not None and live.previous is not None and draw(st.booleans()):
+        held.add(live.previous.epoch)
     running = {r.pid: r for r in draw(st.lists(processes, max_size=4))}
     return World(
         live=live,
@@ -253,7 +344,11 @@ def worlds(draw: st.DrawFn) -> World:
 @given(worlds())
 def test_from_any_observation_it_converges_and_then_does_nothing(world: World) -> None:
     first = world.facts()
-    wanted, healthy = first.assigned.wanted, first.health == WELL
+    wanted, leaving = first.assigned.wanted, first.assigned.leaving
+    healthy = first.health == WELL
+    staying = [r for r in world.running.values() if r.epoch == leaving]
+    left_held = [e for e in world.held if e == leaving]
+    left_folders = {e for e in world.folders if e == leaving}
     for _ in range(8):
         actions = plan(world.facts(), ME)
         if not actions:
@@ -261,12 +356,18 @@ def test_from_any_observation_it_converges_and_then_does_nothing(world: World) -
         for action in actions:
             world.act(action)
     assert plan(world.facts(), ME) == []
-    assert [r.epoch for r in world.running.values()] == ([wanted] if wanted else [])
-    assert world.held == ([wanted] if wanted else [])
-    kept = world.ended | {first.assigned.keep, wanted}
+    assert [r for r in world.running.values() if r.epoch == leaving] == staying
+    assert [e for e in world.held if e == leaving] == left_held
+    assert {e for e in world.folders if e == leaving} == left_folders
+    now_wanted = [r for r in world.running.values() if r.epoch != leaving]
+    assert [r.epoch for r in now_wanted] == ([wanted] if wanted else [])
+    assert set(world.held) - {leaving} == ({wanted} if wanted else set())
+    kept = world.ended | first.assigned.keep | {wanted, leaving}
     assert world.folders <= kept
     if wanted is None:
         return
-    assert world.observed == state(wanted, next(iter(world.running.values())).port)
+    (mine,) = now_wanted
+    assert world.observed == state(wanted, mine.port)
+    assert mine.port not in {r.port for r in staying} or healthy
     if healthy:
-        assert wanted in {r.epoch for r in world.running.values() if r.pid < 100}
+        assert mine.pid < 100

@@ -14,7 +14,7 @@ def restarts(seed: int = 0) -> Restarts[str]:
 
 def test_what_never_failed_does_not_wait() -> None:
     assert restarts().wait("blue", 5.0) == 0.0
-    assert restarts().why("blue") is None
+    assert restarts().last("blue") is None
 
 
 def test_a_process_that_published_for_a_while_starts_without_waiting() -> None:
@@ -23,7 +23,25 @@ def test_a_process_that_published_for_a_while_starts_without_waiting() -> None:
         found.note("blue", "FFmpeg ended", lived=0.1, now=10.0)
     found.note("blue", "FFmpeg ended", lived=STEADY_SECONDS, now=10.0)
     assert found.wait("blue", 10.0) == 0.0
-    assert found.why("blue") == "FFmpeg ended", "it says why, but counts anew"
+    assert found.failures("blue") == 1, "it counts anew"
+    found.note("blue", "FFmpeg ended", lived=0.1, now=10.0)
+    assert found.failures("blue") == 2
+    assert found.wait("blue", 10.0) > 0
+
+
+def test_waiting_for_sound_in_vain_is_no_failure() -> None:
+    found = restarts()
+    for _ in range(5):
+        found.note("blue", "FFmpeg ended", lived=0.1, now=10.0)
+    found.note_unfed("blue", "no RTP", now=70.0)
+    assert (found.failures("blue"), found.wait("blue", 70.0)) == (0, 0.0)
+    setback = found.last("blue")
+    assert setback is not None
+    assert setback.unfed
+    found.note("blue", "FFmpeg ended", lived=0.1, now=71.0)
+    setback = found.last("blue")
+    assert setback is not None
+    assert not setback.unfed
 
 
 def test_rooms_do_not_wait_for_each_other_and_are_forgotten() -> None:
