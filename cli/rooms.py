@@ -93,11 +93,34 @@ def ls(
 @app.command()
 @with_client
 def explain(client: Client, out: Out, room_id: RoomId) -> None:
-    """Desired state beside what each module reports; why a room is not on air."""
+    """Desired state beside what each module reports; why a room is not on air, or has moved."""
     told = client.call("GET", f"/api/rooms/{room_id}/explain")
     rest = {name: value for name, value in told.items() if name != "reason"}
     reason = Text(str(told.get("reason") or "nothing is wrong"), "bold")
-    out.show(told, Group(reason, JSON.from_data(rest)))
+    out.show(told, Group(reason, *map(Text, story(told)), JSON.from_data(rest)))
+
+
+def story(told: dict[str, Any]) -> list[str]:
+    """Where the room came from, and whom its listeners hear, if it was moved.
+
+    >>> old, new = {"mixerId": "m1", "epoch": 7}, {"mixerId": "m2", "epoch": 9}
+    >>> wish = {"mixerId": "m2", "mixerEpoch": 9, "moved": "m1 is draining", "previous": old}
+    >>> story({"desired": wish, "observed": {"mixer": new | {"status": "starting"}}})
+    ['moved: m1 is draining', 'listeners hear m1, until m2 publishes']
+    >>> story({"desired": wish, "observed": {"mixer": new | {"status": "publishing"}}})
+    ['moved: m1 is draining', 'listeners hear m2; m1 serves its last segments']
+    """
+    wish = told.get("desired") or {}
+    said = [f"moved: {wish['moved']}"] if wish.get("moved") else []
+    before = wish.get("previous")
+    if before is None:
+        return said
+    mixer = told["observed"].get("mixer") or {}
+    heard = (mixer.get("epoch"), mixer.get("status")) == (wish["mixerEpoch"], "publishing")
+    old, new = before["mixerId"], wish["mixerId"]
+    if heard:
+        return [*said, f"listeners hear {new}; {old} serves its last segments"]
+    return [*said, f"listeners hear {old}, until {new} publishes"]
 
 
 @with_client
