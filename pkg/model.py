@@ -212,6 +212,7 @@ class Ended(Record):
     epoch: Epoch
     nonce: str
     origin: str
+    seams: int = 0  # as in LiveMeta, of that epoch
 
 
 class Leader(Record):

@@ -72,6 +72,7 @@ async def run(config: Config) -> None:
                     lambda: serving(app, bound, config.room_manager_trusted_proxies),
                     "probes that find nobody while we list",
                 ),
+                Step("hls", context.hls.running, "fetches from mixers that nobody carries out"),
                 Step("caches", caches, "decisions on an empty copy"),
                 Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
                 Step("rooms", lambda: background(controller.run), "a sweep without workers"),

@@ -1,167 +1,187 @@
-"""Where a room's playlist and segments are right now, and fetching them from the mixers' origins.
+"""What listeners get of a room right now: playlists that go on over every move, and segments.
 
-The address that listeners use never changes; this resolves it through the current epoch. The
-playlist is fetched once for all who ask within a third of a second, segments are immutable and
-kept in a bounded cache. If an origin does not answer, the last playlist served is served again.
+A replica serves one epoch's playlist at a time and never an older one than before: while a mixer
+is replaced make-before-break the previous one's, until the new one lists enough to play on; after
+a failover the last one served, until the new mixer has a segment. Fetched once for all who ask
+within a third of a second; whoever asks while an origin is slow gets the last one.
 """
 
 import re
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import httpx
 import structlog
 
-from pkg.errors import OnairError
-from pkg.model import Desired, Epoch, Kind, LiveMeta, RoomId
+from pkg.model import RoomId
 from roommanager.facts import RoomFacts
 from roommanager.flights import Flights
-from roommanager.playlist import epoch_of, has_segments
+from roommanager.playlist import Media, epoch_of, joined, read
+from roommanager.segments import Segments
+from roommanager.sources import Air, NotOnAirError, NotYetError, Source, on_air
 from roommanager.view import View
 
 log = structlog.get_logger()
 
 PLAYLIST_SECONDS = 0.3
-CACHE_BYTES = 64 * 1024 * 1024
+PATIENCE_SECONDS = 0.5  # then a listener gets the last playlist; the fetch goes on
+HOLD_SECONDS = 2.0  # who has no last playlist waits for the new mixer: one segment's length
+LOOK_SECONDS = 0.25
+RIVAL_SECONDS = 1.0  # of two mixers, one that hangs must not keep the other's playlist from us
+IDLE_SECONDS = 15.0  # a last playlist that nobody asked for in so long is no longer the last
+ENOUGH_SEGMENTS = 3  # players begin three segments before the end (RFC 8216 §6.3.3)
 MAX_PLAYLISTS = 2000
 ORIGIN_TIMEOUT = httpx.Timeout(3.0, connect=1.0)
 
 
-class NotOnAirError(OnairError):
-    """There is nothing to play under this address."""
-
-
-class NotYetError(OnairError):
-    """The room is starting, or its origin does not answer: ask again in a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where one epoch of a room can be fetched."""
-
-    room_id: RoomId
-    epoch: Epoch
-    origin: str
-    nonce: str
-    ended: bool = False
-
-    @property
-    def url(self) -> str:
-        return f"{self.origin}/{self.room_id}/{self.epoch}"
-
-
-def resolve(view: View, facts: RoomFacts) -> Source:
-    """The source listeners should hear now. Raises NotOnAirError, NotYetError."""
-    live = facts.live
-    if live is not None and live.status is Desired.REMOVING:
-        raise NotOnAirError(f"room {facts.room_id} is being removed")
-    if live is not None:
-        return _live(view, facts, live)
-    ended = view.ended(facts.room_id)
-    if ended is None:
-        raise NotOnAirError(f"room {facts.room_id} is not on air")
-    return Source(facts.room_id, ended.epoch, ended.origin, ended.nonce, ended=True)
-
-
-def _live(view: View, facts: RoomFacts, live: LiveMeta) -> Source:
-    mixer = facts.mixer
-    stopping = live.status is Desired.STOPPING
-    if mixer is not None and mixer.epoch == live.mixer_epoch and mixer.endpoints.origin:
-        origin = mixer.endpoints.origin
-    else:
-        module = view.fleet.get(Kind.MIXER, live.mixer_id)
-        origin = (module.heartbeat.endpoints.origin if module and module.heartbeat else None) or ""
-        if not stopping or not origin:
-            raise NotYetError("the mixer has not taken the room yet")
-    return Source(facts.room_id, live.mixer_epoch, origin, live.nonce, ended=stopping)
-
-
 @dataclass(slots=True)
-class _Playlist:
-    text: str
+class _Shown:
+    """What was served last of a room. ``looked`` and ``looked_at``: for whom, and when we tried."""
+
     source: Source
-    fetched_at: float
+    media: Media
+    target: int
+    text: str
+    looked: Air
+    looked_at: float
+    asked_at: float
 
 
 class Hls:
     def __init__(self, view: View, client: httpx.AsyncClient) -> None:
         self._view = view
         self._client = client
-        self._playlists: OrderedDict[RoomId, _Playlist] = OrderedDict()
-        self._playlist_flights: Flights[_Playlist] = Flights()
-        self._segment_flights: Flights[bytes] = Flights()
-        self._segments: OrderedDict[tuple[RoomId, str], bytes] = OrderedDict()
-        self._segment_bytes = 0
+        self._segments = Segments(client)
+        self._flights: Flights[_Shown] = Flights()
+        self._shown: OrderedDict[RoomId, _Shown] = OrderedDict()
 
-    async def playlist(self, facts: RoomFacts) -> tuple[str, Source]:
-        """FFmpeg's playlist of the room's present epoch. Raises NotOnAirError, NotYetError."""
-        source = resolve(self._view, facts)
-        known = self._fresh(source)
-        if known is None:
-            known = await self._playlist_flights.once(
-                (source.room_id, source.epoch), lambda: self._fetch_playlist(source)
-            )
-        return known.text, source
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Without it nothing is fetched: everybody is asked to come again."""
+        async with self._segments.running(), self._flights.running():
+            yield
 
-    def _fresh(self, source: Source) -> _Playlist | None:
-        known = self._playlists.get(source.room_id)
-        if known is None or known.source.epoch != source.epoch:
-            return None
-        age = anyio.current_time() - known.fetched_at
-        return known if age < PLAYLIST_SECONDS else None
-
-    async def _fetch_playlist(self, source: Source) -> _Playlist:
-        try:
-            response = await self._client.get(f"{source.url}/live.m3u8")
-            text = response.text if response.is_success else ""
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            log.warning("origin.failed", room=source.room_id, error=type(error).__name__)
-            text = ""
-        if has_segments(text):
-            return self._keep(source, text)
-        known = self._playlists.get(source.room_id)
-        if known is not None and known.source.nonce == source.nonce:
-            return known  # the same time on air: what was served before is served again
-        if source.ended:
-            raise NotOnAirError(f"room {source.room_id} is not on air")
-        raise NotYetError("the first segment is not there yet")
-
-    def _keep(self, source: Source, text: str) -> _Playlist:
-        known = _Playlist(text, source, anyio.current_time())
-        self._playlists[source.room_id] = known
-        self._playlists.move_to_end(source.room_id)
-        while len(self._playlists) > MAX_PLAYLISTS:
-            self._playlists.popitem(last=False)
-        return known
+    async def playlist(self, facts: RoomFacts) -> tuple[str, Air]:
+        """The room's playlist without our links. Raises NotOnAirError, NotYetError."""
+        air, now = on_air(self._view, facts), anyio.current_time()
+        shown = self._lately(air)
+        if shown is not None:
+            shown.asked_at = now
+            if shown.looked == air and now - shown.looked_at < PLAYLIST_SECONDS:
+                return shown.text, air
+        flight = self._flights.join((air.room_id, air.nonce), lambda: self._refresh(air))
+        if shown is None:
+            return (await flight.outcome()).text, air
+        with anyio.move_on_after(max(0.0, flight.began + PATIENCE_SECONDS - now)):
+            shown = await flight.outcome()
+        return shown.text, air
 
     async def segment(self, facts: RoomFacts, name: str) -> bytes:
         """A segment's encrypted bytes. Raises NotOnAirError if it is unknown or over."""
-        source = resolve(self._view, facts)
-        epoch = epoch_of(name)
-        if epoch != source.epoch:
-            raise NotOnAirError("no such segment")
-        cached = self._segments.get((facts.room_id, name))
-        if cached is not None:
-            return cached
-        return await self._segment_flights.once(
-            (source.room_id, name), lambda: self._fetch_segment(source, name)
-        )
+        air, epoch = on_air(self._view, facts), epoch_of(name)
+        kept = self._segments.kept(air.room_id, air.nonce, name)
+        if kept is not None:
+            return kept
+        source = air.source(epoch) if epoch is not None else None
+        if source is not None:
+            return await self._segments.fetch(source, name)
+        if epoch is not None and (air.present is None or epoch > air.epoch):
+            raise NotYetError("its mixer has not taken the room yet, or this copy of etcd lags")
+        raise NotOnAirError("no such segment")
 
-    async def _fetch_segment(self, source: Source, name: str) -> bytes:
+    # -- fetching --------------------------------------------------------------------------
+
+    async def _refresh(self, air: Air) -> _Shown:
+        cold = air.heard and self._lately(air) is None
+        found = await (self._hold(air) if cold else self._look(air))
+        shown = self._lately(air)
+        if found is not None:
+            return self._show(air, *found)
+        if shown is not None:  # the same time on air: what was served before is served again
+            shown.looked, shown.looked_at = air, anyio.current_time()
+            return shown
+        if air.ended:
+            raise NotOnAirError(f"room {air.room_id} is not on air")
+        raise NotYetError("the first segment is not there yet")
+
+    async def _hold(self, air: Air) -> tuple[Source, Media] | None:
+        """Wait for a mixer to have something: woken by what etcd tells, or by looking again."""
+        with anyio.move_on_after(HOLD_SECONDS):
+            while (found := await self._look(air)) is None and not air.ended:
+                with anyio.move_on_after(LOOK_SECONDS):
+                    await self._view.changed(air.room_id)
+                now = on_air(self._view, self._view.room(air.room_id))
+                if now.nonce != air.nonce:
+                    return None
+                air = now
+            return found
+        return None
+
+    async def _look(self, air: Air) -> tuple[Source, Media] | None:
+        """What is to be served now, if an origin has it."""
+        shown = self._of(air)
+        floor = shown.source.epoch if shown is not None else 0
+        sources = air.since(floor)
+        if air.ended and self._lately(air) is not None:  # it ends with what was heard last
+            sources = [source for source in sources if source.epoch == floor]
+        found = await self._fetch_all(sources)
+        if not found:
+            return None
+        newest, oldest = found[0], found[-1]
+        return newest if len(newest[1].names) >= ENOUGH_SEGMENTS else oldest
+
+    async def _fetch_all(self, sources: list[Source]) -> list[tuple[Source, Media]]:
+        """Of each that answers, in the same order."""
+        found: dict[Source, Media] = {}
+
+        async def fetch(source: Source) -> None:
+            media = await self._fetch(source)
+            if media is not None:
+                found[source] = media
+
+        with anyio.move_on_after(RIVAL_SECONDS if len(sources) > 1 else None):
+            async with anyio.create_task_group() as tasks:
+                for source in sources:
+                    tasks.start_soon(fetch, source)
+        return [(source, found[source]) for source in sources if source in found]
+
+    async def _fetch(self, source: Source) -> Media | None:
         try:
-            response = await self._client.get(f"{source.url}/{name}")
+            response = await self._client.get(f"{source.url}/live.m3u8")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotYetError(f"the origin does not answer ({type(error).__name__})") from None
-        if not response.is_success:
-            raise NotOnAirError("no such segment")
-        body = response.content
-        self._segments[source.room_id, name] = body
-        self._segment_bytes += len(body)
-        while self._segment_bytes > CACHE_BYTES:
-            _, dropped = self._segments.popitem(last=False)
-            self._segment_bytes -= len(dropped)
-        return body
+            log.warning("origin.failed", room=source.room_id, error=type(error).__name__)
+            return None
+        return read(response.text, source.epoch) if response.is_success else None
+
+    # -- remembering -----------------------------------------------------------------------
+
+    def _of(self, air: Air) -> _Shown | None:
+        """What was last served of this time on air, however long ago."""
+        shown = self._shown.get(air.room_id)
+        return shown if shown is not None and shown.source.nonce == air.nonce else None
+
+    def _lately(self, air: Air) -> _Shown | None:
+        """The same, if somebody listens to it: others may have heard later ones elsewhere."""
+        shown = self._of(air)
+        if shown is None or anyio.current_time() - shown.asked_at > IDLE_SECONDS:
+            return None
+        return shown
+
+    def _show(self, air: Air, source: Source, media: Media) -> _Shown:
+        before, lately, now = self._of(air), self._lately(air), anyio.current_time()
+        target = max(media.target, before.target if before else 0)
+        text = joined(media.text, source.seams, target)
+        shown = _Shown(source, media, target, text, air, now, now)
+        self._shown[source.room_id] = shown
+        self._shown.move_to_end(source.room_id)
+        while len(self._shown) > MAX_PLAYLISTS:
+            self._shown.popitem(last=False)
+        known = lately.media.names if lately else media.names[:-ENOUGH_SEGMENTS]
+        self._segments.prefetch(source, [name for name in media.names if name not in known])
+        return shown
 
 
 def is_nonce(text: str) -> bool:

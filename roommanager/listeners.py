@@ -13,11 +13,12 @@ from pkg.tokens import Role, TokenError
 from roommanager import playlist, schemas
 from roommanager.context import Context
 from roommanager.facts import RoomFacts
-from roommanager.hls import NotOnAirError, NotYetError, is_nonce
+from roommanager.hls import is_nonce
 from roommanager.issuing import issue
 from roommanager.pins import caller, mark, matches
 from roommanager.problems import Answer, ProblemError, described
 from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
+from roommanager.sources import NotOnAirError, NotYetError
 from roommanager.wishes import RoomNotFoundError
 
 log = structlog.get_logger()
@@ -125,12 +126,12 @@ async def live_playlist(ctx: Ctx, room_id: RoomIdPath, token: str | None = None)
     facts = await _known(ctx, room_id)
     mine = _may_hear(ctx, facts, token)
     try:
-        text, source = await ctx.hls.playlist(facts)
+        text, air = await ctx.hls.playlist(facts)
     except OnairError as error:
         raise _absent(error) from None
-    links = playlist.Links(playlist.key_link(room_id, source.nonce), mine)
+    links = playlist.Links(playlist.key_link(room_id, air.nonce), mine)
     headers = {"Cache-Control": PRIVATE if mine else OPEN_PLAYLIST}
-    composed = playlist.compose(text, links, ended=source.ended)
+    composed = playlist.compose(text, links, ended=air.ended)
     return Response(composed, media_type=PLAYLIST_TYPE, headers=headers)
 
 

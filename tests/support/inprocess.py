@@ -24,7 +24,9 @@ from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
 from roommanager.view import View
+from roommanager.vigil import Vigil
 from roommanager.wishes import Sources, Wishes
+from tests.support.virtual import FakeProber
 
 API_KEY = "test-key"
 MASTER = b"m" * 32
@@ -53,6 +55,7 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
     return Context(
         etcd=etcd,
         view=view,
+        vigil=Vigil(view, FakeProber()),
         wishes=Wishes(etcd, view, allocator, sources),
         hls=Hls(view, origin),
         tokens=Tokens(MASTER),
@@ -82,6 +85,7 @@ async def running(origin: httpx.AsyncBaseTransport | None = None) -> AsyncGenera
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         keyed = {"Authorization": f"Bearer {API_KEY}"}
         async with (
+            context.hls.running(),
             httpx.AsyncClient(
                 transport=transport, base_url="http://onair", headers=keyed
             ) as client,
