@@ -47,6 +47,14 @@ class Daemon:
                 start_new_session=True,
             )
 
+    def through(self, launcher: str, env: Mapping[str, str]) -> None:
+        """From the next start on ``python -m launcher`` runs it, with these variables besides."""
+        self._argv[-1:] = [launcher, self._argv[-1]]
+        self._env |= env
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def assert_alive(self) -> None:
         """Raises AssertionError with its last words."""
         assert self._process is not None
