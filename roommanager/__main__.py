@@ -28,7 +28,9 @@ from roommanager.housekeeping import sweep_for_ever
 from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
+from roommanager.prober import DirectProber
 from roommanager.view import View
+from roommanager.vigil import Vigil
 from roommanager.wishes import Sources, Wishes
 
 # The copy of etcd is many small objects that live long: at Python's own thresholds looking
@@ -46,8 +48,10 @@ async def run(config: Config) -> None:
     ):
         rng = wiring.rng()
         view = View(etcd, rng)
-        controller = RoomController(etcd, view, SOURCES, rng)
-        context = build(config, etcd, view, client)
+        allocator = Allocator(config.room_manager_policy, rng)
+        vigil = Vigil(view, DirectProber(client))
+        controller = RoomController(etcd, view, vigil, allocator, SOURCES, rng)
+        context = build(config, etcd, view, client, vigil, allocator)
         app = Outermost(
             BodyLimit(create_app(context), refuse), context.metrics, lambda: str(ULID())
         )
@@ -75,19 +79,27 @@ async def run(config: Config) -> None:
                 Step("hls", context.hls.running, "fetches from mixers that nobody carries out"),
                 Step("caches", caches, "decisions on an empty copy"),
                 Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
+                Step("vigil", lambda: background(vigil.run), "rooms moved before anybody is asked"),
                 Step("rooms", lambda: background(controller.run), "a sweep without workers"),
                 Step("housekeeping", lambda: background(sweep), "leftovers nobody noticed"),
             ]
         )
 
 
-def build(config: Config, etcd: Etcd, view: View, client: httpx.AsyncClient) -> Context:
-    rng = wiring.rng()
+def build(
+    config: Config,
+    etcd: Etcd,
+    view: View,
+    client: httpx.AsyncClient,
+    vigil: Vigil,
+    allocator: Allocator,
+) -> Context:
     master = config.master_secret()
     return Context(
         etcd=etcd,
         view=view,
-        wishes=Wishes(etcd, view, Allocator(config.room_manager_policy, rng), SOURCES),
+        vigil=vigil,
+        wishes=Wishes(etcd, view, allocator, SOURCES),
         hls=Hls(view, client),
         tokens=Tokens(master),
         tries=Tries(),

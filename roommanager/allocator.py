@@ -8,7 +8,7 @@ claims until the copy shows them, so that a hundred starts at once do not race e
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -70,7 +70,7 @@ class Allocator:
 
         Raises NoCapacityError if a kind has none, BusyError if all that is free is claimed.
         """
-        choices = {kind: self._pick(fleet, kind, seen) for kind in Kind}
+        choices = {kind: self._pick(fleet.of(kind), seen) for kind in Kind}
         refused = {
             kind: refusals(module.candidate() for module in fleet.of(kind))
             for kind, choice in choices.items()
@@ -85,6 +85,18 @@ class Allocator:
             for kind, choice in choices.items()
             if choice is not None
         }
+
+    def choose_other(
+        self, fleet: Fleet, seen: int, kind: Kind, avoid: Collection[ModuleId]
+    ) -> Place:
+        """One place of one kind, on none of ``avoid``. Raises as ``choose`` does."""
+        modules = [m for m in fleet.of(kind) if m.module_id not in avoid]
+        choice = self._pick(modules, seen)
+        if choice is not None:
+            return self._place(fleet, kind, choice, seen)
+        if any(refusal(module.candidate()) is None for module in modules):
+            raise BusyError("the last places are being claimed")
+        raise NoCapacityError({kind: refusals(module.candidate() for module in modules)})
 
     @asynccontextmanager
     async def claiming(self, places: Mapping[Kind, Place]) -> AsyncGenerator["Claim"]:
@@ -112,8 +124,7 @@ class Allocator:
             self._claims[module][slot] = revision
             heapq.heappush(self._committed, (revision, module, slot))
 
-    def _pick(self, fleet: Fleet, kind: Kind, seen: int) -> Choice | None:
-        modules = fleet.of(kind)
+    def _pick(self, modules: Sequence[Module], seen: int) -> Choice | None:
         if self._policy is Policy.TWO_CHOICES and len(modules) > 2:
             drawn = [self._candidate(m, seen) for m in self._rng.sample(modules, 2)]
             if all(refusal(candidate) is None for candidate in drawn):

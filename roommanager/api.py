@@ -24,6 +24,7 @@ from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
 from roommanager.issuing import issue
 from roommanager.listeners import routes as listener_routes
+from roommanager.marks import marked
 from roommanager.pins import hash_pin
 from roommanager.problems import MEDIA_TYPE, Answer, ProblemError, answer, described
 from roommanager.requests import (
@@ -50,6 +51,11 @@ open_routes = APIRouter()
 
 def shown(ctx: Context, facts: RoomFacts) -> schemas.Room:
     return schemas.room(facts, ctx.public_url)
+
+
+def explained(ctx: Context, facts: RoomFacts) -> schemas.Explanation:
+    judged = ctx.vigil.verdict
+    return schemas.explanation(facts, ctx.view.fleet, reason(facts, ctx.view.fleet, judged), judged)
 
 
 @api.post(
@@ -119,7 +125,7 @@ async def _until_on_air(ctx: Context, facts: RoomFacts, seconds: float) -> RoomF
             facts = await ctx.wishes.read(facts.room_id)
     if derive(facts) is RoomStatus.ONAIR:
         return facts
-    told = schemas.explanation(facts, ctx.view.fleet, reason(facts, ctx.view.fleet))
+    told = explained(ctx, facts)
     detail = f"not on air within {seconds:g} s: {told.reason}"
     extra = {"explain": schemas.document(told)}
     raise ProblemError(Answer(504, "not-yet-onair", detail, extra, {"Retry-After": "2"}))
@@ -142,7 +148,7 @@ async def delete_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
 async def explain_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Explanation:
     """Desired beside observed state, and in one sentence why the room is not on air."""
     facts = await ctx.wishes.read(room_id)
-    return schemas.explanation(facts, ctx.view.fleet, reason(facts, ctx.view.fleet))
+    return explained(ctx, facts)
 
 
 @api.post("/rooms/{roomId}/tokens", status_code=201, openapi_extra=body_schema(schemas.IssueToken))
@@ -163,7 +169,7 @@ async def list_modules(ctx: Ctx) -> schemas.Modules:
     found = sorted(
         (m for kind in Kind for m in fleet.of(kind)), key=lambda m: (m.kind, m.module_id)
     )
-    return schemas.Modules(modules=[schemas.module(m) for m in found])
+    return schemas.Modules(modules=[schemas.module(m, ctx.vigil.verdict) for m in found])
 
 
 @api.put(
@@ -177,16 +183,21 @@ async def set_mark(
     module_id: ModuleIdPath,
     wish: Annotated[schemas.SetMark, Depends(body(schemas.SetMark))],
 ) -> schemas.ModuleView:
-    """Mark a module `draining` or `disabled`: it gets no new rooms; `ready` takes that back."""
+    """Mark a module: `draining` or `disabled` gets no new rooms; `ready` takes that back.
+
+    The rooms of a draining mixer move to others one by one, without a gap; those of a draining
+    Janus stay until they end, or are moved once `deadlineSeconds` have passed.
+    """
     if (await listing.fleet(ctx.etcd)).get(kind, module_id) is None:
         detail = f"there is no {kind.value} module {module_id}; see GET /api/modules"
         raise ProblemError(Answer(404, "module-not-found", detail))
-    await execute.set_mark(ctx.etcd, kind, module_id, wish.as_mark, wish.deadline_seconds)
+    record = marked(wish.as_mark, wish.deadline_seconds, ctx.clock())
+    await execute.set_mark(ctx.etcd, kind, module_id, record)
     log.info("module.marked", kind=kind.value, module=module_id, mark=wish.mark)
     found = (await listing.fleet(ctx.etcd)).get(kind, module_id)
     if found is None:
         raise ProblemError(Answer(404, "module-not-found", "the module has just gone"))
-    return schemas.module(found)
+    return schemas.module(found, ctx.vigil.verdict)
 
 
 @open_routes.get("/healthz")

@@ -13,15 +13,17 @@ from roommanager.hls import Hls
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
 from roommanager.view import View
+from roommanager.vigil import Vigil
 from roommanager.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """``clock`` is seconds since 1970, for tokens only; nothing else reads the wall clock."""
+    """``clock``: seconds since 1970, for tokens and the deadlines that operators set only."""
 
     etcd: Etcd
     view: View
+    vigil: Vigil
     wishes: Wishes
     hls: Hls
     tokens: Tokens

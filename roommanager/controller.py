@@ -1,36 +1,66 @@
 """Reconcile one room: look at the copy, decide, act.
 
-``housekeeping`` and every change of a room's keys or of its modules' slots put the room into the
-queue; any number of room managers may do so at once, since every write is guarded.
+Every change of a room's keys, of its modules' slots and marks, of a verdict on its modules, and
+``housekeeping``, put the room into the queue; any number of room managers may do so at once,
+since every write is guarded.
 """
 
 import random
 
+import anyio
 import structlog
 from pydantic import ValidationError
 
 from pkg import controller, keys
 from pkg.etcd.api import Etcd
-from pkg.model import Ended, Kind, RoomId, Slot
+from pkg.model import Ended, Kind, LiveMeta, RoomId, Slot
 from pkg.workqueue import WorkQueue
 from roommanager import execute
+from roommanager.allocator import Allocator, NoCapacityError
 from roommanager.facts import RoomFacts
-from roommanager.plan import Action, FinishRemove, FinishStop, MarkOnAir, plan
+from roommanager.mover import Mover, WaitError
+from roommanager.plan import (
+    Action,
+    DropPrevious,
+    FinishRemove,
+    FinishStop,
+    MarkOnAir,
+    ModuleKey,
+    MoveMixer,
+    Reassign,
+    look_again_seconds,
+    plan,
+)
+from roommanager.surroundings import TRANSIT_SECONDS, Surroundings
 from roommanager.view import View
+from roommanager.vigil import Vigil
 from roommanager.wishes import Sources
 
 log = structlog.get_logger()
 WORKERS = 8
+NOWHERE_SECONDS = 5.0  # nobody can take the room; looked at sooner if the fleet changes
 
 
 class RoomController:
-    def __init__(self, etcd: Etcd, view: View, sources: Sources, rng: random.Random) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        view: View,
+        vigil: Vigil,
+        allocator: Allocator,
+        sources: Sources,
+        rng: random.Random,
+    ) -> None:
         self._etcd = etcd
         self._view = view
         self._sources = sources
+        self._mover = Mover(etcd, view, vigil, allocator)
+        self._around = Surroundings(view, vigil, sources.now)
         self.queue: WorkQueue[str] = WorkQueue(rng)
         self._slot_holders: dict[str, RoomId] = {}
+        self._nowhere: set[RoomId] = set()  # nobody could take them
         view.informer.on_change(self._notice)
+        vigil.on_verdict(self._enqueue_rooms)
 
     async def run(self) -> None:
         await self._view.informer.synced.wait()
@@ -38,54 +68,121 @@ class RoomController:
 
     async def reconcile(self, key: str) -> float | None:
         facts = self._view.room(RoomId(key))
-        for action in plan(facts):
-            await self._execute(facts, action)
+        live = facts.live
+        if live is None:
+            self._around.forget(facts.room_id)
+            self._nowhere.discard(facts.room_id)
+            return None
+        around = self._around.of(facts, live)
+        self._pass_turn(live)
+        waits = [look_again_seconds(facts, around), *self._deadlines(live)]
+        for action in plan(facts, around):
+            wait = await self._try(facts, live, action)
+            if wait is None:
+                return None  # our own write comes back through the copy
+            waits.append(wait)
+        return min((wait for wait in waits if wait), default=None)
+
+    async def _try(self, facts: RoomFacts, live: LiveMeta, action: Action) -> float | None:
+        """None if it is done, else when to try again: seconds."""
+        try:
+            await self._execute(facts, live, action)
+        except WaitError as wait:
+            return wait.seconds
+        except NoCapacityError as error:
+            if live.room_id not in self._nowhere:
+                log.warning("room.nowhere_to_go", room=live.room_id, error=str(error))
+            self._nowhere.add(live.room_id)
+            return NOWHERE_SECONDS
+        self._nowhere.discard(live.room_id)
         return None
 
-    async def _execute(self, facts: RoomFacts, action: Action) -> None:
+    async def _execute(self, facts: RoomFacts, live: LiveMeta, action: Action) -> None:
         match action:
             case MarkOnAir():
-                await self._mark_on_air(facts)
-            case FinishStop(keep_playlist):
-                ended = self._ended(facts) if keep_playlist else None
-                await execute.finish_stop(self._etcd, facts, ended)
+                await self._mark_on_air(facts, live)
+            case FinishStop(keep_playlist, left):
+                ended = self._ended(live) if keep_playlist else None
+                await execute.finish_stop(self._etcd, facts, ended, left)
                 log.info("room.stopped", room=facts.room_id)
-            case FinishRemove():
+            case FinishRemove(left):
                 mixers = self._view.ended_on(facts.room_id)
-                await execute.finish_remove(self._etcd, facts, mixers)
+                await execute.finish_remove(self._etcd, facts, mixers, left)
                 log.info("room.removed", room=facts.room_id)
+            case Reassign():
+                await self._mover.reassign(facts, live, action)
+                if not action.forced:
+                    self._around.rests.moved(facts.room_id, anyio.current_time())
+            case MoveMixer():
+                await self._mover.move(facts, live, action)
+            case DropPrevious():
+                await self._mover.drop_previous(facts, live, action)
 
-    async def _mark_on_air(self, facts: RoomFacts) -> None:
-        if facts.live is not None:
-            live = facts.live.model_copy(update={"on_air_at": self._sources.now()})
-            await execute.rewrite(self._etcd, facts, live)
-            log.info("room.on_air", room=facts.room_id, epoch=live.epoch)
+    async def _mark_on_air(self, facts: RoomFacts, live: LiveMeta) -> None:
+        after = live.model_copy(update={"on_air_at": self._sources.now()})
+        await execute.rewrite(self._etcd, facts, after)
+        log.info("room.on_air", room=facts.room_id, epoch=live.epoch)
 
-    def _ended(self, facts: RoomFacts) -> Ended | None:
+    def _ended(self, live: LiveMeta) -> Ended | None:
         """Where the last playlist is; None if its mixer is not there to serve it."""
-        live = facts.live
-        mixer = self._view.fleet.get(Kind.MIXER, live.mixer_id) if live else None
-        if live is None or mixer is None or mixer.heartbeat is None:
+        mixer = self._view.fleet.get(Kind.MIXER, live.mixer_id)
+        if mixer is None or mixer.heartbeat is None:
             return None
         return Ended(
-            room_id=facts.room_id,
+            room_id=live.room_id,
             mixer_id=live.mixer_id,
             epoch=live.mixer_epoch,
             nonce=live.nonce,
             origin=mixer.heartbeat.endpoints.origin or "",
         )
 
+    # -- when to look ----------------------------------------------------------------------
+
+    def _pass_turn(self, live: LiveMeta) -> None:
+        """On a draining mixer, what happens to one room decides when the next one leaves."""
+        mixers = {live.mixer_id} | ({live.previous.mixer_id} if live.previous else set())
+        for mixer_id in mixers:
+            following = self._around.next_to_leave(mixer_id)
+            if following is not None and following != live.room_id:
+                self.queue.add(following)
+
+    def _deadlines(self, live: LiveMeta) -> list[float | None]:
+        """When time alone brings the room, or one that waits for it, another answer."""
+        transit = TRANSIT_SECONDS if live.previous is not None else None
+        return [transit, self._around.deadline_seconds(Kind.JANUS, live.janus_id)]
+
     def _notice(self, key: str) -> None:
         parsed = keys.parse_room(key)
         if parsed is not None:
             self.queue.add(parsed[0])
-        elif "/slots/" in key:
+            return
+        module = keys.parse_module(key)
+        if module is None:
+            return
+        kind, module_id, rest = module
+        if rest.startswith("slots/"):
             self._notice_slot(key)
+        else:
+            self._enqueue_nowhere()
+        if rest == "mark":
+            self._enqueue_rooms((kind, module_id))
+
+    def _enqueue_rooms(self, module: ModuleKey) -> None:
+        """Every room that holds a place there."""
+        found = self._view.fleet.get(*module)
+        for room_id in sorted(found.rooms) if found else ():
+            self.queue.add(room_id)
+
+    def _enqueue_nowhere(self) -> None:
+        """The fleet has changed: perhaps somebody can take them now."""
+        for room_id in sorted(self._nowhere):
+            self.queue.add(room_id)
 
     def _notice_slot(self, key: str) -> None:
         """A freed slot concerns the room that held it, whose id only the old value told."""
         kv = self._view.informer.get(key)
         if kv is None:
+            self._enqueue_nowhere()
             holder = self._slot_holders.pop(key, None)
             if holder is not None:
                 self.queue.add(holder)

@@ -32,6 +32,7 @@ from pkg.model import (
 )
 from roommanager.allocator import Place
 from roommanager.facts import RoomFacts
+from roommanager.plan import NOTHING, Left, Reassign
 
 ENDED_SECONDS = 60
 
@@ -97,11 +98,64 @@ async def rewrite(etcd: Etcd, facts: RoomFacts, live: LiveMeta) -> int:
     return await commit(etcd, [ModIs(key, facts.live_revision)], [Put(key, live.encode())])
 
 
-async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None) -> int:
+async def reassign(
+    etcd: Etcd, facts: RoomFacts, live: LiveMeta, place: Place, action: Reassign
+) -> int:
+    """Give the half to its new module, and delete what a dead one left, in one transaction."""
+    compares, ops = taking(facts, live, {place.kind: place})
+    if action.absent and facts.live is not None:
+        old = keys.heartbeat(action.kind, facts.live.module(action.kind))
+        compares.append(CreatedIs(old, 0))
+    if action.new_mixer_epoch:
+        _renew_mixer_place(facts, live, compares, ops)
+    _clear(facts, action.left, compares, ops)
+    return await commit(etcd, compares, ops)
+
+
+async def move(etcd: Etcd, facts: RoomFacts, live: LiveMeta, place: Place) -> int:
+    """Take a place on a second mixer; the first keeps its own."""
+    return await commit(etcd, *taking(facts, live, {place.kind: place}))
+
+
+async def drop_previous(etcd: Etcd, facts: RoomFacts, live: LiveMeta, left: Left) -> int:
+    key = keys.room(facts.room_id, "livemeta")
+    compares: list[Compare] = [ModIs(key, facts.live_revision)]
+    ops: list[Op] = [Put(key, live.encode())]
+    _clear(facts, left, compares, ops)
+    return await commit(etcd, compares, ops)
+
+
+def _renew_mixer_place(
+    facts: RoomFacts, live: LiveMeta, compares: list[Compare], ops: list[Op]
+) -> None:
+    """The same mixer, the same place, another epoch."""
+    held = facts.place(Kind.MIXER)
+    key = keys.slot(Kind.MIXER, live.mixer_id, live.mixer_slot)
+    compares.append(ModIs(key, held.revision if held else 0))
+    ops.append(Put(key, Slot(room_id=live.room_id, epoch=live.mixer_epoch).encode()))
+
+
+def _clear(facts: RoomFacts, left: Left, compares: list[Compare], ops: list[Op]) -> None:
+    """Delete what dead modules left, if they still have no lease and nothing of it changed."""
+    compares += [CreatedIs(keys.heartbeat(*module), 0) for module in sorted(left.dead)]
+    for holding in left.places:
+        compares.append(ModIs(holding.key, holding.revision))
+        ops.append(Delete(holding.key))
+    for kind in left.observed:
+        key = _observed(facts, kind)
+        compares.append(ModIs(key, facts.observed_revision(kind)))
+        ops.append(Delete(key))
+
+
+def _observed(facts: RoomFacts, kind: Kind) -> str:
+    return keys.room(facts.room_id, "janus" if kind is Kind.JANUS else "mixer")
+
+
+async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None, left: Left) -> int:
     """The room becomes idle. ``meta`` is written again on purpose: its mod_revision rises, so
     that an assignment decided before this moment, on an old copy, can no longer land."""
     if facts.meta is None:
-        return await finish_remove(etcd, facts, ())
+        return await finish_remove(etcd, facts, (), left)
     ops: list[Op] = [
         Delete(keys.room(facts.room_id, "livemeta")),
         Put(keys.room(facts.room_id, "meta"), facts.meta.encode()),
@@ -109,29 +163,34 @@ async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None) -> int:
     if ended is not None:
         lease = await etcd.grant(ENDED_SECONDS)
         ops.append(Put(keys.ended(ended.mixer_id, ended.room_id), ended.encode(), lease))
-    return await commit(etcd, _nothing_left(facts), ops)
+    compares = _as_seen(facts, left)
+    _clear(facts, left, compares, ops)
+    return await commit(etcd, compares, ops)
 
 
-async def finish_remove(etcd: Etcd, facts: RoomFacts, ended_on: Sequence[ModuleId]) -> int:
+async def finish_remove(
+    etcd: Etcd, facts: RoomFacts, ended_on: Sequence[ModuleId], left: Left = NOTHING
+) -> int:
     """Nothing of the room stays; also ends the after-life of an earlier stop (``ended_on``)."""
     ops: list[Op] = [DeletePrefix(keys.room_prefix(facts.room_id))]
     ops += [Delete(keys.ended(mixer, facts.room_id)) for mixer in ended_on]
-    return await commit(etcd, _nothing_left(facts), ops)
+    compares = _as_seen(facts, left)
+    _clear(facts, left, compares, ops)
+    return await commit(etcd, compares, ops)
 
 
-def _nothing_left(facts: RoomFacts) -> list[Compare]:
+def _as_seen(facts: RoomFacts, left: Left) -> list[Compare]:
+    """The wish has not changed, and no observed key is there but what the dead left."""
+    absent = [CreatedIs(_observed(facts, kind), 0) for kind in Kind if kind not in left.observed]
     return [
         ModIs(keys.room(facts.room_id, "meta"), facts.meta_revision),
         ModIs(keys.room(facts.room_id, "livemeta"), facts.live_revision),
-        CreatedIs(keys.room(facts.room_id, "janus"), 0),
-        CreatedIs(keys.room(facts.room_id, "mixer"), 0),
+        *absent,
     ]
 
 
-async def set_mark(
-    etcd: Etcd, kind: Kind, module_id: ModuleId, mark: Mark, deadline_seconds: float | None
-) -> int:
-    record = MarkRecord(mark=mark, deadline_seconds=deadline_seconds)
+async def set_mark(etcd: Etcd, kind: Kind, module_id: ModuleId, record: MarkRecord) -> int:
+    """READY is no key."""
     key = keys.mark(kind, module_id)
-    ready = mark is Mark.READY
+    ready = record.mark is Mark.READY
     return await commit(etcd, [], [Delete(key) if ready else Put(key, record.encode())])

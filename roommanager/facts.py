@@ -1,23 +1,48 @@
 """All that etcd says of one room, at one moment: the argument of every decision about it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pkg import keys
 from pkg.etcd.api import KV
 from pkg.informer import decode
-from pkg.model import JanusState, Kind, LiveMeta, MixerState, Record, RoomId, RoomMeta
+from pkg.model import (
+    Epoch,
+    JanusState,
+    Kind,
+    LiveMeta,
+    MixerState,
+    ModuleId,
+    Record,
+    RoomId,
+    RoomMeta,
+)
 from roommanager.fleet import Fleet
 
 R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """A place that livemeta names. ``revision``: of its slot's key, 0 if it is not taken so."""
+
+    kind: Kind
+    module_id: ModuleId
+    number: int
+    epoch: Epoch
+    revision: int = 0
+
+    @property
+    def key(self) -> str:
+        return keys.slot(self.kind, self.module_id, self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class RoomFacts:
     """``…_revision`` is the key's mod_revision, 0 if it is absent. ``revision``: of the read.
 
-    ``held`` names the kinds whose slot of this very assignment is still taken.
+    ``held``: the places of this very assignment, ``previous`` among them, that are still taken.
     """
 
     room_id: RoomId
@@ -28,7 +53,21 @@ class RoomFacts:
     live_revision: int = 0
     janus: JanusState | None = None
     mixer: MixerState | None = None
-    held: frozenset[Kind] = frozenset()
+    held: tuple[Holding, ...] = ()
+    janus_revision: int = 0
+    mixer_revision: int = 0
+
+    def place(self, kind: Kind) -> Holding | None:
+        """The present half's place, if it is taken."""
+        live = self.live
+        epoch = live.half_epoch(kind) if live else None
+        return next((h for h in self.held if (h.kind, h.epoch) == (kind, epoch)), None)
+
+    def observed(self, kind: Kind) -> JanusState | MixerState | None:
+        return self.janus if kind is Kind.JANUS else self.mixer
+
+    def observed_revision(self, kind: Kind) -> int:
+        return self.janus_revision if kind is Kind.JANUS else self.mixer_revision
 
 
 def gather(
@@ -42,6 +81,8 @@ def gather(
 
     meta, meta_revision = read("meta", RoomMeta)
     live, live_revision = read("livemeta", LiveMeta)
+    janus, janus_revision = read("janus", JanusState)
+    mixer, mixer_revision = read("mixer", MixerState)
     return RoomFacts(
         room_id=room_id,
         revision=revision,
@@ -49,9 +90,11 @@ def gather(
         meta_revision=meta_revision,
         live=live,
         live_revision=live_revision,
-        janus=read("janus", JanusState)[0],
-        mixer=read("mixer", MixerState)[0],
-        held=frozenset(k for k in Kind if live and _holds(fleet, live, k)),
+        janus=janus,
+        janus_revision=janus_revision,
+        mixer=mixer,
+        mixer_revision=mixer_revision,
+        held=_held(fleet, live) if live else (),
     )
 
 
@@ -59,9 +102,34 @@ def from_kvs(room_id: RoomId, revision: int, kvs: Iterable[KV], fleet: Fleet) ->
     return gather(room_id, revision, {kv.key: kv for kv in kvs}.get, fleet)
 
 
-def _holds(fleet: Fleet, live: LiveMeta, kind: Kind) -> bool:
-    module = fleet.get(kind, live.module(kind))
-    if module is None or live.slot(kind) not in module.slots:
-        return False
-    slot = module.slots[live.slot(kind)]
-    return slot is None or (slot.room_id, slot.epoch) == (live.room_id, live.half_epoch(kind))
+def _held(fleet: Fleet, live: LiveMeta) -> tuple[Holding, ...]:
+    found = (taken(fleet, live.room_id, named) for named in places(live))
+    return tuple(holding for holding in found if holding)
+
+
+def places(live: LiveMeta) -> list[Holding]:
+    """Every place that livemeta names, taken or not."""
+    named = [Holding(k, live.module(k), live.slot(k), live.half_epoch(k)) for k in Kind]
+    before = live.previous
+    if before is not None:
+        named.append(Holding(Kind.MIXER, before.mixer_id, before.slot, before.epoch))
+    return named
+
+
+def taken(fleet: Fleet, room_id: RoomId, named: Holding) -> Holding | None:
+    """The place as it is taken by this room for this epoch; None if it is not.
+
+    One that cannot be read counts as taken: what runs there is not known.
+    """
+    module = fleet.get(named.kind, named.module_id)
+    if module is None or named.number not in module.slots:
+        return None
+    slot = module.slots[named.number]
+    if slot is not None and (slot.room_id, slot.epoch) != (room_id, named.epoch):
+        return None
+    return replace(named, revision=module.slot_revisions[named.number])
+
+
+def reporter(state: JanusState | MixerState) -> ModuleId:
+    """Who wrote the observed key."""
+    return state.janus_id if isinstance(state, JanusState) else state.mixer_id

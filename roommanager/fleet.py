@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pkg import keys
 from pkg.etcd.api import KV
-from pkg.model import Heartbeat, Kind, Mark, MarkRecord, ModuleId, Slot
+from pkg.model import Heartbeat, Kind, Mark, MarkRecord, ModuleId, RoomId, Slot
 from pkg.schedule import Candidate
 
 R = TypeVar("R", Heartbeat, MarkRecord, Slot)
@@ -27,7 +27,18 @@ class Module:
     heartbeat_revision: int = 0
     mark: Mark = Mark.READY
     mark_revision: int = 0
+    deadline_at: str | None = None  # of a draining one, RFC 3339 UTC
     slots: dict[int, Slot | None] = field(default_factory=dict)  # None: taken, but unreadable
+    slot_revisions: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def leased(self) -> bool:
+        return self.heartbeat_revision > 0
+
+    @property
+    def rooms(self) -> set[RoomId]:
+        """Who holds its places."""
+        return {slot.room_id for slot in self.slots.values() if slot}
 
     @property
     def unhealthy(self) -> str | None:
@@ -77,6 +88,7 @@ class Fleet:
             # An unreadable mark is a wish we cannot read: no rooms until it is mended.
             module.mark = record.mark if record else (Mark.DISABLED if kv else Mark.READY)
             module.mark_revision = kv.mod_revision if kv else 0
+            module.deadline_at = record.deadline_at if record else None
         else:
             _apply_slot(module, rest, kv)
         if module.heartbeat_revision == module.mark_revision == 0 and not module.slots:
@@ -89,8 +101,10 @@ def _apply_slot(module: Module, rest: str, kv: KV | None) -> None:
         return
     if kv is None:
         module.slots.pop(int(number), None)
+        module.slot_revisions.pop(int(number), None)
     else:
         module.slots[int(number)] = _decode(kv, Slot)
+        module.slot_revisions[int(number)] = kv.mod_revision
 
 
 def _decode(kv: KV | None, kind: type[R]) -> R | None:

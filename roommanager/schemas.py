@@ -7,10 +7,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 
 from pkg import keys
-from pkg.model import JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
+from pkg.model import Heartbeat, JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
 from pkg.tokens import MAX_TTL_SECONDS, Role
 from roommanager.facts import RoomFacts
 from roommanager.fleet import Fleet, Module
+from roommanager.prospects import Judged
 from roommanager.status import RoomStatus, derive
 
 
@@ -129,6 +130,7 @@ class Explanation(Answer):
     status: RoomStatus
     reason: str
     placed: dict[str, str] = Field(description="kind → which module, and why that one")
+    moved: str | None = Field(None, description="from where to where it last moved, and why")
     desired: dict[str, Any] | None = None
     observed: dict[str, Any]
     modules: dict[str, "ModuleView | None"]
@@ -137,9 +139,12 @@ class Explanation(Answer):
 class ModuleView(Answer):
     kind: Kind
     module_id: ModuleId
-    health: Literal["healthy", "unhealthy", "gone"]
+    health: Literal["healthy", "busy", "unhealthy", "gone"] = Field(
+        description="busy: keeps what it has; unhealthy: its rooms go elsewhere; gone: no lease"
+    )
     reason: str | None = None
     mark: Mark
+    deadline_at: str | None = Field(None, description="of a draining Janus: its rooms move then")
     capacity: int
     used: int
     host: str | None = None
@@ -212,14 +217,16 @@ def hls_url(public_url: str, room_id: RoomId) -> str:
     return f"{public_url}/hls/{room_id}/live.m3u8"
 
 
-def module(found: Module) -> ModuleView:
+def module(found: Module, judged: Judged) -> ModuleView:
     beat = found.heartbeat
+    doubt = judged(found.kind, found.module_id).reason if beat is None and found.slots else None
     return ModuleView(
         kind=found.kind,
         module_id=found.module_id,
-        health="gone" if beat is None else "healthy" if beat.healthy else "unhealthy",
-        reason=found.unhealthy,
+        health=_health(beat),
+        reason=doubt or found.unhealthy,
         mark=found.mark,
+        deadline_at=found.deadline_at,
         capacity=beat.capacity if beat else 0,
         used=len(found.slots),
         host=beat.host if beat else None,
@@ -229,12 +236,20 @@ def module(found: Module) -> ModuleView:
     )
 
 
-def explanation(facts: RoomFacts, fleet: Fleet, why: str) -> Explanation:
+def _health(beat: Heartbeat | None) -> Literal["healthy", "busy", "unhealthy", "gone"]:
+    if beat is None:
+        return "gone"
+    if beat.healthy:
+        return "healthy"
+    return "unhealthy" if beat.ill else "busy"
+
+
+def explanation(facts: RoomFacts, fleet: Fleet, why: str, judged: Judged) -> Explanation:
     live = facts.live
 
     def view(kind: Kind) -> ModuleView | None:
         found = fleet.get(kind, live.module(kind)) if live else None
-        return module(found) if found else None
+        return module(found, judged) if found else None
 
     observed = {"janus": facts.janus, "mixer": facts.mixer}
     return Explanation(
@@ -242,6 +257,7 @@ def explanation(facts: RoomFacts, fleet: Fleet, why: str) -> Explanation:
         status=derive(facts),
         reason=why,
         placed=live.placed if live else {},
+        moved=live.moved if live else None,
         # The nonce is needed for the key's address only; an explanation can do without.
         desired=live.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"nonce"})
         if live

@@ -1,4 +1,4 @@
-"""A room's status and the sentence that explains it, computed from facts each time.
+"""A room's status and the sentences that explain it, computed from facts each time.
 
 Nothing here is stored: two replicas with the same facts give the same answer (contract.md §2).
 """
@@ -6,8 +6,10 @@ Nothing here is stored: two replicas with the same facts give the same answer (c
 from enum import StrEnum
 
 from pkg.model import Desired, JanusState, JanusStatus, Kind, LiveMeta, MixerState, MixerStatus
-from roommanager.facts import RoomFacts
+from roommanager.facts import RoomFacts, reporter
 from roommanager.fleet import Fleet
+from roommanager.prospects import Judged, prospects
+from roommanager.verdict import Fitness
 
 
 class RoomStatus(StrEnum):
@@ -36,54 +38,69 @@ def derive(facts: RoomFacts) -> RoomStatus:
 def is_on_air(live: LiveMeta, janus: JanusState | None, mixer: MixerState | None) -> bool:
     """The current epoch's mixer publishes, and the current epoch's Janus forwards to it."""
     return (
-        janus is not None
-        and mixer is not None
-        and (janus.epoch, mixer.epoch) == (live.janus_epoch, live.mixer_epoch)
+        mixer is not None
+        and mixer.epoch == live.mixer_epoch
         and mixer.status is MixerStatus.PUBLISHING
+        and is_fed(live, janus)
+    )
+
+
+def is_fed(live: LiveMeta, janus: JanusState | None) -> bool:
+    """The current epoch's Janus forwards to the current epoch's mixer."""
+    return (
+        janus is not None
+        and janus.epoch == live.janus_epoch
         and janus.status is JanusStatus.FORWARDING
         and janus.mixer_epoch == live.mixer_epoch
     )
 
 
-def reason(facts: RoomFacts, fleet: Fleet) -> str:
-    """One sentence: why the room is not on air, or that it is."""
-    match derive(facts):
+def reason(facts: RoomFacts, fleet: Fleet, judged: Judged) -> str:
+    """Why the room is not on air, or that it is, and what is about to become of it."""
+    status = derive(facts)
+    sentences = [_state_of(status, facts, fleet, judged)]
+    sentences += prospects(facts, fleet, judged, on_air=status is RoomStatus.ONAIR)
+    return " ".join(sentences)
+
+
+def _state_of(status: RoomStatus, facts: RoomFacts, fleet: Fleet, judged: Judged) -> str:
+    match status:
         case RoomStatus.IDLE:
             return "The room is not started: nobody asked for it to be on air."
         case RoomStatus.ONAIR:
             return "The room is on air."
         case RoomStatus.STOPPING | RoomStatus.REMOVING:
-            return _ending(facts, fleet)
+            return _ending(facts, judged)
         case RoomStatus.STARTING | RoomStatus.DEGRADED:
-            return _missing(facts, fleet)
+            return _missing(facts, fleet, judged)
 
 
-def _ending(facts: RoomFacts, fleet: Fleet) -> str:
-    live = facts.live
+def _ending(facts: RoomFacts, judged: Judged) -> str:
+    held = {(holding.kind, holding.module_id) for holding in facts.held}
+    told = {(k, reporter(s)) for k in Kind if (s := facts.observed(k)) is not None}
     waits = [
-        f"{kind.value} {live.module(kind)} to end its part{_if_sick(fleet, live, kind)}"
-        for kind in Kind
-        if live and (kind in facts.held or _state(facts, kind) is not None)
+        f"{kind.value} {module_id} to end its part{_in_brackets(judged(kind, module_id).reason)}"
+        for kind, module_id in sorted(held | told)
     ]
     return f"Waiting for {' and for '.join(waits)}." if waits else "Both halves have ended."
 
 
-def _missing(facts: RoomFacts, fleet: Fleet) -> str:
+def _missing(facts: RoomFacts, fleet: Fleet, judged: Judged) -> str:
     live = facts.live
     if live is None:
         return ""
-    parts = [part for kind in Kind if (part := _half(facts, live, kind, fleet))]
+    parts = [part for kind in Kind if (part := _half(facts, live, kind, fleet, judged))]
     if not parts:
         parts = [f"janus {live.janus_id} does not forward to the present mixer yet"]
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet) -> str | None:
+def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet, judged: Judged) -> str | None:
     """What this half lacks, in words; None if it is as it should be."""
     name = f"{kind.value} {live.module(kind)}"
-    state = _state(facts, kind)
-    sick = _if_sick(fleet, live, kind)
+    state = facts.observed(kind)
+    sick = _if_sick(fleet, live, kind, judged)
     if state is None or state.epoch != live.half_epoch(kind):
         return f"{name} has not taken the room yet{sick}"
     if state.status in {MixerStatus.PUBLISHING, JanusStatus.FORWARDING}:
@@ -94,14 +111,16 @@ def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet) -> str | N
         MixerStatus.FAILING: "cannot keep FFmpeg running",
         JanusStatus.ROOM_CREATED: "has the room, but does not forward it yet",
     }[state.status]
-    return f"{name} {words}" + (f" ({state.reason})" if state.reason else "") + sick
+    return f"{name} {words}{_in_brackets(state.reason)}{sick}"
 
 
-def _state(facts: RoomFacts, kind: Kind) -> JanusState | MixerState | None:
-    return facts.janus if kind is Kind.JANUS else facts.mixer
-
-
-def _if_sick(fleet: Fleet, live: LiveMeta, kind: Kind) -> str:
+def _if_sick(fleet: Fleet, live: LiveMeta, kind: Kind, judged: Judged) -> str:
+    """As it says of itself; what is held of it otherwise is in the sentences that follow."""
+    if judged(kind, live.module(kind)).fitness is not Fitness.WELL:
+        return ""
     module = fleet.get(kind, live.module(kind))
-    why = module.unhealthy if module else "no heartbeat: it is not running, or cannot reach etcd"
+    return _in_brackets(module.unhealthy if module else None)
+
+
+def _in_brackets(why: str | None) -> str:
     return f" ({why})" if why else ""

@@ -7,7 +7,7 @@ import anyio
 from pkg import keys
 from pkg.etcd.api import Etcd
 from pkg.informer import Informer
-from pkg.model import Ended, ModuleId, RoomId
+from pkg.model import Ended, LiveMeta, ModuleId, RoomId
 from roommanager.facts import RoomFacts, gather
 from roommanager.fleet import Fleet
 
@@ -29,6 +29,10 @@ class View:
     def room(self, room_id: RoomId) -> RoomFacts:
         """Raises UndecodableError."""
         return gather(room_id, self.revision, self.informer.get, self.fleet)
+
+    def live(self, room_id: RoomId) -> LiveMeta | None:
+        """The room's wish alone, decoded once per change. Raises UndecodableError."""
+        return self.informer.record(keys.room(room_id, "livemeta"), LiveMeta)
 
     def rooms(self) -> list[RoomId]:
         found = (keys.parse_room(key) for key in self.informer.keys(keys.ROOMS))

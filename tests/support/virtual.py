@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,7 +33,10 @@ from pkg.model import (
 from pkg.schedule import Policy
 from roommanager.allocator import Allocator
 from roommanager.controller import RoomController
+from roommanager.prober import Prober
+from roommanager.verdict import Answer
 from roommanager.view import View
+from roommanager.vigil import Vigil
 from roommanager.wishes import Sources, Wishes
 
 J1, J2, M1, M2 = (ModuleId(i) for i in ("j1", "j2", "m1", "m2"))
@@ -55,6 +59,20 @@ def heartbeat(capacity: int, reason: str | None = None, instance: str = "i1") ->
 
 
 @dataclass
+class FakeProber:
+    """Every module answers but those given here; ``asked`` counts."""
+
+    answers: dict[ModuleId, Answer] = field(default_factory=dict)
+    asked: Counter[ModuleId] = field(default_factory=Counter)
+
+    async def probe(self, kind: Kind, module_id: ModuleId, endpoints: Endpoints) -> Answer:
+        self.asked[module_id] += 1
+        answer = self.answers.get(module_id, Answer.ANSWERS)
+        await anyio.sleep(1.5 if answer is Answer.SILENT else 0.002)
+        return answer
+
+
+@dataclass
 class Manager:
     """One room manager: its own client of etcd, its own copy."""
 
@@ -62,23 +80,32 @@ class Manager:
     view: View
     wishes: Wishes
     controller: RoomController
+    vigil: Vigil
 
 
 @asynccontextmanager
 async def manager(
-    store: MemoryStore, *, seed: int = 1, control: bool = True, etcd: MemoryEtcd | None = None
+    store: MemoryStore,
+    *,
+    seed: int = 1,
+    control: bool = True,
+    etcd: MemoryEtcd | None = None,
+    prober: Prober | None = None,
 ) -> AsyncGenerator[Manager]:
     """Its loops run as long as the block; ``control`` False: it only takes wishes."""
     etcd, rng = etcd or MemoryEtcd(store), random.Random(seed)
     view = View(etcd, rng)
-    wishes = Wishes(etcd, view, Allocator(Policy.TWO_CHOICES, rng), SOURCES)
-    controller = RoomController(etcd, view, SOURCES, rng)
+    allocator = Allocator(Policy.TWO_CHOICES, rng)
+    wishes = Wishes(etcd, view, allocator, SOURCES)
+    vigil = Vigil(view, prober or FakeProber())
+    controller = RoomController(etcd, view, vigil, allocator, SOURCES, rng)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(view.informer.run)
         await view.informer.synced.wait()
         if control:
+            tasks.start_soon(vigil.run)
             tasks.start_soon(controller.run)
-        yield Manager(etcd, view, wishes, controller)
+        yield Manager(etcd, view, wishes, controller, vigil)
         tasks.cancel_scope.cancel()
 
 

@@ -1,0 +1,91 @@
+"""What ``plan`` must know besides a room's own keys; owns the clocks that this takes.
+
+All durations are as this process saw them: after a restart they begin anew, which makes a move
+later and never wrong.
+"""
+
+from collections.abc import Callable
+
+import anyio
+
+from pkg.model import Kind, LiveMeta, Mark, ModuleId, RoomId
+from roommanager.drain import next_to_leave
+from roommanager.facts import RoomFacts, places, reporter
+from roommanager.marks import seconds_left
+from roommanager.pace import Rests
+from roommanager.plan import Around, ModuleKey, Standing
+from roommanager.status import is_fed, is_on_air
+from roommanager.view import View
+from roommanager.vigil import Vigil
+
+TRANSIT_SECONDS = 30.0  # a room that is not on air by then no longer holds up the others
+
+
+class Surroundings:
+    def __init__(self, view: View, vigil: Vigil, now: Callable[[], str]) -> None:
+        self._view = view
+        self._vigil = vigil
+        self._now = now
+        self.rests = Rests()
+        # per room: (what, of which epoch) → since when
+        self._since: dict[RoomId, dict[tuple[str, int], float]] = {}
+
+    def of(self, facts: RoomFacts, live: LiveMeta) -> Around:
+        now, room_id = anyio.current_time(), facts.room_id
+        on_air = is_on_air(live, facts.janus, facts.mixer)
+        conditions: dict[tuple[str, int], bool] = {
+            ("on air", live.mixer_epoch): on_air,
+            ("off air", live.mixer_epoch): not on_air,
+            ("unfed", live.mixer_epoch): not is_fed(live, facts.janus),
+        }
+        before = self._since.get(room_id, {})
+        since = {c: before.get(c, now) for c, holds in conditions.items() if holds}
+        self._since[room_id] = since
+        return Around(
+            modules={module: self.standing(*module) for module in _named(facts, live)},
+            on_air_seconds=now - since.get(("on air", live.mixer_epoch), now),
+            unfed_seconds=now - since.get(("unfed", live.mixer_epoch), now),
+            rest_seconds=self.rests.seconds_left(room_id, now),
+            may_leave=self.next_to_leave(live.mixer_id) == room_id,
+        )
+
+    def forget(self, room_id: RoomId) -> None:
+        self._since.pop(room_id, None)
+        self.rests.forget(room_id)
+
+    def standing(self, kind: Kind, module_id: ModuleId) -> Standing:
+        found = self._view.fleet.get(kind, module_id)
+        return Standing(
+            verdict=self._vigil.verdict(kind, module_id),
+            mark=found.mark if found else Mark.READY,
+            overdue=self.deadline_seconds(kind, module_id) == 0.0,
+        )
+
+    def deadline_seconds(self, kind: Kind, module_id: ModuleId) -> float | None:
+        """Until a draining module's deadline; 0 once it has passed, None if it has none."""
+        found = self._view.fleet.get(kind, module_id)
+        if found is None or found.mark is not Mark.DRAINING:
+            return None
+        return seconds_left(found.deadline_at, self._now())
+
+    def next_to_leave(self, mixer_id: ModuleId) -> RoomId | None:
+        """None also if the mixer is not draining."""
+        found = self._view.fleet.get(Kind.MIXER, mixer_id)
+        if found is None or found.mark is not Mark.DRAINING:
+            return None
+        return next_to_leave(self._view, found.rooms, mixer_id, self._in_transit)
+
+    def _in_transit(self, live: LiveMeta) -> bool:
+        """Its new mixer is not on air yet, but may still come to be."""
+        facts = self._view.room(live.room_id)
+        if is_on_air(live, facts.janus, facts.mixer):
+            return False
+        since = self._since.get(live.room_id, {}).get(("off air", live.mixer_epoch))
+        return since is None or anyio.current_time() - since < TRANSIT_SECONDS
+
+
+def _named(facts: RoomFacts, live: LiveMeta) -> set[ModuleKey]:
+    """Every module that livemeta or an observed key names."""
+    named: set[ModuleKey] = {(place.kind, place.module_id) for place in places(live)}
+    told = ((kind, facts.observed(kind)) for kind in Kind)
+    return named | {(kind, reporter(state)) for kind, state in told if state is not None}
