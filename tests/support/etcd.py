@@ -97,6 +97,10 @@ class EtcdServer:
             self._process = subprocess.Popen(self._argv, stdout=log, stderr=log)
         return self
 
+    def start(self) -> None:
+        """After ``kill``: again with the data it had."""
+        self.launch().wait_ready()
+
     def wait_ready(self) -> Self:
         """Until it is healthy, which it is only with a leader."""
         give_up = time.monotonic() + READY_SECONDS
