@@ -33,7 +33,7 @@ from pkg.etcd.api import (
     UnavailableError,
 )
 from pkg.etcd.failures import translate, wants_token
-from pkg.etcd.member import EtcdOptions, Member
+from pkg.etcd.member import EtcdOptions, Member, cancellable
 from pkg.etcd.rpc import grpc, pb
 from pkg.etcd.seen import ForeignError, Seen
 from pkg.etcd.wire import Wire
@@ -94,8 +94,8 @@ class EtcdClient:
             timeout = await self._prove(member, timeout)
             call = member.keep_alive(timeout=timeout, metadata=self._metadata)
             try:
-                await call.write(pb.LeaseKeepAliveRequest(ID=lease))
-                response = await call.read()
+                await cancellable(call.write(pb.LeaseKeepAliveRequest(ID=lease)))
+                response = await cancellable(call.read())
             finally:
                 call.cancel()
             if response is grpc.aio.EOF:
@@ -115,7 +115,8 @@ class EtcdClient:
 
         async def ask(member: Member, timeout: float) -> Any:
             floor, metadata = self._seen.floor, self._metadata[1:]
-            found = await member.status(pb.StatusRequest(), timeout=timeout, metadata=metadata)
+            request = member.status(pb.StatusRequest(), timeout=timeout, metadata=metadata)
+            found = await cancellable(request)
             self._seen.judge(found.header.cluster_id, found.header.revision, 0)
             if found.leader and found.header.revision < floor:  # went back, or is only behind
                 member.proven = False
@@ -169,8 +170,8 @@ class EtcdClient:
         accepted = False
         try:
             with anyio.fail_after(timeout):
-                await call.write(request)
-                created = await call.read()
+                await cancellable(call.write(request))
+                created = await cancellable(call.read())
                 self._check(member, created)
             accepted = True
         except TimeoutError:
@@ -204,7 +205,7 @@ class EtcdClient:
 
     async def _next(self, member: Member, call: Any) -> Any:
         try:
-            response = await call.read()
+            response = await cancellable(call.read())
             self._check(member, response)
         except grpc.aio.AioRpcError as error:
             raise self._failure(member, error, write=False) from None
@@ -249,7 +250,7 @@ class EtcdClient:
     async def _ask(self, member: Member, call: Any, request: Any, timeout: float) -> Any:
         """One linearizable call; its answer is no older than any answer before it was sent."""
         floor = self._seen.floor
-        response = await call(request, timeout=timeout, metadata=self._metadata)
+        response = await cancellable(call(request, timeout=timeout, metadata=self._metadata))
         self._seen.judge(response.header.cluster_id, response.header.revision, floor)
         member.proven = True
         return response
@@ -350,7 +351,7 @@ class EtcdClient:
             password = options.password.get_secret_value() if options.password else ""
             request = pb.AuthenticateRequest(name=options.username, password=password)
             try:
-                token = (await member.authenticate(request, timeout=timeout)).token
+                answer = await cancellable(member.authenticate(request, timeout=timeout))
             except grpc.aio.AioRpcError as error:
                 raise self._failure(member, error, write=False) from None
-            self._metadata = (*HAS_LEADER, ("token", token))
+            self._metadata = (*HAS_LEADER, ("token", answer.token))

@@ -1,15 +1,19 @@
 """One etcd endpoint: its channel, the calls on it, and its certificates. Used by ``client``."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic import SecretStr
 
 from pkg.errors import ConfigError
 from pkg.etcd.rpc import grpc, pb
+
+T = TypeVar("T")
 
 DEADLINE_SECONDS = 2.0
 CHANNEL_OPTIONS = (
@@ -74,6 +78,19 @@ class Member:
         self.watch: Any = pb.WatchStub(self.channel).Watch
         self.authenticate: Any = pb.AuthStub(self.channel).Authenticate
         self.status: Any = pb.MaintenanceStub(self.channel).Status
+
+
+async def cancellable(answer: Awaitable[T]) -> T:
+    """Await grpc so that a cancel scope knows its own cancellation again.
+
+    grpc raises a CancelledError of its own, without anyio's mark (a call in flight, a stream that
+    is being made): no scope would take it for its own, and it would end the whole task group.
+    """
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        await checkpoint_if_cancelled()
+        raise
 
 
 def _address(url: str) -> tuple[str, str]:

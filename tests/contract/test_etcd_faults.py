@@ -1,6 +1,6 @@
 """The client when etcd crashes, freezes, or its answers are lost. Real servers of 3.4."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -92,6 +92,35 @@ async def test_a_frozen_etcd(server: EtcdServer) -> None:
                 async for _ in batches:
                     pass
             assert anyio.current_time() - frozen < 15
+        finally:
+            server.resume()
+
+
+async def enter(etcd: Etcd) -> None:
+    async with etcd.watch("/w", since=None):
+        pass
+
+
+async def test_a_cancelled_call_ends_in_its_own_scope(server: EtcdServer) -> None:
+    """Else it would end whatever task group it runs in: an informer, a daemon."""
+    calls: list[Callable[[Etcd], Awaitable[object]]] = [
+        lambda etcd: etcd.get("/k"),
+        lambda etcd: etcd.txn([], [Put("/k", b"")]),
+        lambda etcd: etcd.grant(5),
+        lambda etcd: etcd.keep_alive(7),
+        lambda etcd: etcd.status(),
+        enter,
+    ]
+    async with client(server.url) as etcd:
+        await etcd.get("/k")
+        server.pause()
+        try:
+            for call in calls:
+                with anyio.move_on_after(0.1) as scope:
+                    await call(etcd)
+                assert scope.cancelled_caught
+            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+                await enter(etcd)
         finally:
             server.resume()
 
