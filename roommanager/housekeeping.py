@@ -1,24 +1,85 @@
-"""Every 30 s, have every room that is not idle looked at again: finds what nobody noticed.
+"""Every 30 s, on one elected room manager: find what nobody noticed.
 
-It only enqueues; ``controller`` repairs. It may run on every replica, since every repair is
-guarded.
+Every room that is not idle is looked at again, the stuck and the unwell among them. What does
+not fit together in etcd is believed when two sweeps in a row found the same, both in a copy known
+to be as etcd is. It only finds: ``controller`` repairs rooms, ``mending`` places and keys.
 """
+
+from typing import NoReturn
 
 import anyio
 import structlog
 
 from pkg import keys
+from pkg.election import Term
 from pkg.workqueue import WorkQueue
+from roommanager.findings import Finding, LeakedSlot, StuckRoom, find
+from roommanager.mending import Mender
 from roommanager.view import View
 
 log = structlog.get_logger()
 SWEEP_SECONDS = 30.0
 
 
-async def sweep_for_ever(view: View, queue: WorkQueue[str]) -> None:
+async def sweep_for_ever(view: View, queue: WorkQueue[str]) -> NoReturn:
+    """Have every room that is not idle looked at again."""
     while True:
         await anyio.sleep(SWEEP_SECONDS)
-        rooms = [r for r in view.rooms() if view.informer.get(keys.room(r, "livemeta"))]
-        for room_id in rooms:
-            queue.add(room_id)
-        log.debug("housekeeping.swept", rooms=len(rooms))
+        enqueue(view, queue)
+
+
+def enqueue(view: View, queue: WorkQueue[str]) -> None:
+    rooms = [r for r in view.rooms() if view.informer.get(keys.room(r, "livemeta"))]
+    for room_id in rooms:
+        queue.add(room_id)
+    log.debug("housekeeping.swept", rooms=len(rooms))
+
+
+class Housekeeping:
+    """``queue`` is the room controller's."""
+
+    def __init__(self, view: View, queue: WorkQueue[str], mender: Mender) -> None:
+        self._view = view
+        self._queue = queue
+        self._mender = mender
+
+    async def lead(self, term: Term) -> NoReturn:
+        """Sweep for as long as this process is elected; what others have seen counts for naught."""
+        belief = Belief()
+        while True:
+            await anyio.sleep(SWEEP_SECONDS)
+            enqueue(self._view, self._queue)
+            for finding in belief.take(look(self._view)):
+                _tell(finding)
+            await self._mender.mend(belief.held, term.guard)
+
+
+def look(view: View) -> frozenset[Finding]:
+    """Nothing while the copy may be old, so that nothing is believed then."""
+    return frozenset() if view.informer.broken_since is not None else find(view)
+
+
+class Belief:
+    """``held``: what the last two sweeps both found."""
+
+    def __init__(self) -> None:
+        self.held: frozenset[Finding] = frozenset()
+        self._before: frozenset[Finding] = frozenset()
+
+    def take(self, found: frozenset[Finding]) -> frozenset[Finding]:
+        """Take in one sweep's findings; answers what is believed from now on."""
+        known = self.held
+        self.held, self._before = found & self._before, found
+        return self.held - known
+
+
+def _tell(finding: Finding) -> None:
+    """What nobody here can mend is told once; the rest is told when it is mended."""
+    match finding:
+        case StuckRoom(room_id, _, reason):
+            log.warning("room.stuck", room=room_id, reason=reason)
+        case LeakedSlot(place, _, room_id, epoch):
+            key = keys.slot(*place)
+            log.warning("slot.leaked", key=key, room=room_id, epoch=epoch, why="no room names it")
+        case _:
+            pass
