@@ -7,9 +7,9 @@ from janusmanager.controller import JanusController, Node
 from janusmanager.driver import JanusDriver
 from janusmanager.housekeeping import Housekeeping
 from janusmanager.plan import Self
-from janusmanager.wellness import trouble
+from janusmanager.wellness import look
 from pkg import __version__, keys, wiring
-from pkg.heartbeat import Heart, describer
+from pkg.heartbeat import Heart, Wellness, describer
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Kind, ModuleId
 
@@ -23,8 +23,8 @@ async def run(config: Config) -> None:
     async with wiring.etcd_client(config) as etcd:
         janus = JanusController(etcd, driver, node, wiring.rng())
 
-        async def check() -> str | None:
-            return await trouble(driver, janus)
+        async def check() -> Wellness:
+            return await look(driver, janus)
 
         async def first_read() -> None:
             """A Janus that is away must not keep us from saying so in the heartbeat."""
@@ -35,6 +35,7 @@ async def run(config: Config) -> None:
             config.janus_manager_capacity, config.endpoints, wiring.now(), __version__
         )
         heart = Heart(etcd, keys.heartbeat(Kind.JANUS, janus_id), describe, check)
+        driver.on_change(heart.stir)
         caches = janus.assignments.informer.run
         sweeps = Housekeeping(janus, janus_id).sweep_for_ever
         await run_until_signal(

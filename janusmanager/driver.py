@@ -8,7 +8,7 @@ connection is checked first: a Janus without an admin key would hide our private
 
 import ipaddress
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import anyio
@@ -51,6 +51,7 @@ class JanusDriver:
         self._module_id = module_id
         self._rng = rng
         self._limits = limits
+        self._listeners: list[Callable[[], None]] = []
         self._link: Link | None = None
         self._why_not = "not connected to Janus yet"
         self._refusal: str | None = None
@@ -59,12 +60,21 @@ class JanusDriver:
 
     # --- the connection ---
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Called whenever the connection has come or gone."""
+        self._listeners.append(listener)
+
+    def _notify(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     async def run(self) -> NoReturn:
         """Connect, check, announce; when the connection ends, wait with jitter and do it again."""
         failures = 0
         while True:
             began = anyio.current_time()
             self._why_not = await self._serve_one_connection()
+            self._notify()
             lived = anyio.current_time() - began
             failures = 0 if lived > STABLE_SECONDS else failures + 1
             log.warning("janus.disconnected", reason=self._why_not, failures=failures)
@@ -102,6 +112,7 @@ class JanusDriver:
         self._announced.set()
         self._announced = anyio.Event()
         log.info("janus.connected", connection=self._number)
+        self._notify()
 
     async def connection(self, after: int = 0) -> int:
         while self._number <= after:

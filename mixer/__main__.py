@@ -2,11 +2,13 @@
 
 import shutil
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import anyio
 import anyio.to_thread
 
 from mixer import origin
+from mixer.abilities import Abilities
 from mixer.config import Config
 from mixer.controller import MixerController, Node
 from mixer.driver import FfmpegProcesses, noisy_ports
@@ -14,10 +16,10 @@ from mixer.files import Layout
 from mixer.housekeeping import sweep_for_ever
 from mixer.plan import Self
 from mixer.ports import Ports
-from mixer.wellness import trouble
+from mixer.wellness import Signs, judge, measure
 from pkg import __version__, keys, wiring
 from pkg.errors import ConfigError
-from pkg.heartbeat import Heart, describer
+from pkg.heartbeat import Heart, Wellness, describer, worst
 from pkg.httpserver import listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Endpoints, Kind, ModuleId
@@ -45,8 +47,14 @@ async def run(config: Config) -> None:
         ports.quarantine(await noisy_ports(config.mixer_address, pairs), anyio.current_time())
         controller = MixerController(etcd, node(config), processes, processes, ports, wiring.rng())
 
-        async def check() -> str | None:
-            return await anyio.to_thread.run_sync(trouble, config)
+        abilities = Abilities(config.mixer_ffmpeg)
+
+        async def check() -> Wellness:
+            both = [await anyio.to_thread.run_sync(measure, f) for f in (layout.media, layout.run)]
+            port = ports.free(controller.inventory.ports(), anyio.current_time())
+            clock = datetime.now(UTC).timestamp()
+            found = judge(Signs(tuple(both), abilities.trouble, bool(port), clock))
+            return worst(found, controller.assignments.wellness())
 
         me = describer(config.mixer_capacity, node(config).me.endpoints, wiring.now(), __version__)
         heart = Heart(etcd, keys.heartbeat(Kind.MIXER, mixer_id), me, check)
@@ -62,6 +70,11 @@ async def run(config: Config) -> None:
         await run_until_signal(
             [
                 Step("origin", serve, "404s"),
+                Step(
+                    "ffmpeg",
+                    lambda: background(abilities.keep_looking, ready=abilities.tried.wait),
+                    "rooms for an FFmpeg that cannot mix them",
+                ),
                 Step(
                     "heart",
                     lambda: background(heart.run, ready=heart.registered.wait),

@@ -11,7 +11,7 @@ import structlog
 
 from mixer.api import Folders
 from mixer.controller import MixerController
-from pkg.errors import TransientError
+from pkg.errors import OnairError
 from pkg.model import Epoch, RoomId
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ async def sweep_for_ever(mixer: MixerController, folders: Folders) -> NoReturn:
         await anyio.sleep(SWEEP_SECONDS)
         try:
             await mixer.sweep()
-        except (TransientError, OSError) as error:
+        except (OnairError, OSError) as error:
             log.warning("housekeeping.failed", error=str(error))
         for room_id in mixer.inventory.rooms():
             for epoch in mixer.inventory.folders(room_id):

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pkg import keys
 from pkg.etcd.api import Compare, Delete, Etcd, ModIs, Op, Put, commit
+from pkg.heartbeat import WELL, Wellness
 from pkg.informer import Informer, UndecodableError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, ModuleId, Record, RoomId, Slot
 from pkg.workqueue import WorkQueue
@@ -22,6 +23,7 @@ from pkg.workqueue import WorkQueue
 log = structlog.get_logger()
 
 SHOWN_SECONDS = 0.25
+BLIND_SECONDS = 10.0  # longer than any watch takes to resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,13 @@ class Assignments:
         if live is None or live.previous is None or self._kind is not Kind.MIXER:
             return None
         return live.previous.epoch if live.previous.mixer_id == self._id else None
+
+    def wellness(self) -> Wellness:
+        """A module that does not see what it is given is to be given no more."""
+        since = self.informer.broken_since
+        if since is None or anyio.current_time() - since < BLIND_SECONDS:
+            return WELL
+        return Wellness("busy", "it cannot follow etcd: see its log")
 
     async def report(self, assigned: Assigned, leaf: keys.RoomLeaf, state: Record) -> None:
         """Write the observed key, if the assignment still stands. Raises ConflictError."""

@@ -9,7 +9,8 @@ second module of the same id. A lost lease stops no media: it only means that no
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Literal, NoReturn
 
 import anyio
 import psutil
@@ -17,7 +18,17 @@ import structlog
 from ulid import ULID
 
 from pkg.errors import TerminalError, TransientError
-from pkg.etcd.api import ConflictError, CreatedIs, Etcd, LeaseIs, ModIs, Op, Put, commit
+from pkg.etcd.api import (
+    AccessError,
+    ConflictError,
+    CreatedIs,
+    Etcd,
+    LeaseIs,
+    ModIs,
+    Op,
+    Put,
+    commit,
+)
 from pkg.informer import decode
 from pkg.model import Endpoints, Heartbeat
 
@@ -26,6 +37,29 @@ log = structlog.get_logger()
 TTL_SECONDS = 10
 CHECK_SECONDS = 2.0
 RETRY_SECONDS = 0.5
+REFUSED_SECONDS = 5.0  # between tries to register, while etcd takes no write of ours
+WRITE_SECONDS = 60.0  # how often the key is really written, though nothing changed
+
+
+@dataclass(frozen=True, slots=True)
+class Wellness:
+    """What a module says of itself: ``busy`` takes no new room and keeps what it has, the rooms
+    of an ``unhealthy`` one should go elsewhere. Reasons are words without running numbers."""
+
+    status: Literal["healthy", "busy", "unhealthy"]
+    reason: str | None = None
+
+
+WELL = Wellness("healthy")
+
+
+def worst(*found: Wellness) -> Wellness:
+    """The first of the worst.
+
+    >>> worst(WELL, Wellness("busy", "no port"), Wellness("unhealthy", "no disk"), WELL).reason
+    'no disk'
+    """
+    return max(found, key=lambda w: ("healthy", "busy", "unhealthy").index(w.status), default=WELL)
 
 
 class LeaseLostError(TransientError):
@@ -84,7 +118,7 @@ async def _renew(etcd: Etcd, lease: int) -> float | None:
         sent = anyio.current_time()
         try:
             return sent if await etcd.keep_alive(lease) > 0 else None
-        except TransientError as error:
+        except (TransientError, AccessError) as error:
             log.warning("lease.renewal_failed", error=str(error))
         await anyio.sleep(RETRY_SECONDS)
 
@@ -92,16 +126,15 @@ async def _renew(etcd: Etcd, lease: int) -> float | None:
 class Heart:
     """Keeps one heartbeat key alive and true.
 
-    ``describe(reason)`` builds the record, unhealthy with that reason if there is one;
-    ``check()`` looks at the module's own part and answers the reason it is unhealthy, or None.
+    ``check()`` looks at the module's own part, ``describe(wellness)`` builds the record.
     """
 
     def __init__(
         self,
         etcd: Etcd,
         key: str,
-        describe: Callable[[str | None], Heartbeat],
-        check: Callable[[], Awaitable[str | None]],
+        describe: Callable[[Wellness], Heartbeat],
+        check: Callable[[], Awaitable[Wellness]],
         *,
         ttl: int = TTL_SECONDS,
     ) -> None:
@@ -110,44 +143,80 @@ class Heart:
         self._describe = describe
         self._check = check
         self._ttl = ttl
+        self._written_at = 0.0
+        self._refused_since: float | None = None
+        self._stirred = anyio.Event()
         self.registered = anyio.Event()
 
+    def stir(self) -> None:
+        """Look at once instead of at the next beat: something happened."""
+        self._stirred.set()
+
     async def run(self) -> NoReturn:
-        """Register, renew, tell changes of health; for ever. Raises DuplicateModuleError."""
+        """Register, renew, tell changes of health; for ever. Raises DuplicateModuleError.
+
+        AccessError is raised before the first registration only: later it must not end what is on
+        air, and somebody may mend it.
+        """
         while True:
             try:
                 async with held(self._etcd, ttl=self._ttl) as lease:
                     await self._beat(lease)
-            except TransientError as error:
+            except (TransientError, AccessError) as error:
+                if isinstance(error, AccessError) and not self.registered.is_set():
+                    raise
                 log.warning("heartbeat.lost", key=self._key, error=str(error))
-                await anyio.sleep(RETRY_SECONDS)
+                refused = self._refused_since is not None or isinstance(error, AccessError)
+                await anyio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
 
     async def _beat(self, lease: int) -> None:
-        reason = await self._check()
-        await self._register(self._describe(reason), lease)
+        told = await self._check()
+        await self._register(self._describe(told), lease)
+        self._written()
         self.registered.set()
-        log.info("heartbeat.registered", key=self._key, reason=reason)
+        log.info("heartbeat.registered", key=self._key, status=told.status, reason=told.reason)
         while True:
-            await anyio.sleep(CHECK_SECONDS)
-            reason = await self._stand_by(reason, lease)
+            with anyio.move_on_after(CHECK_SECONDS):
+                await self._stirred.wait()
+            self._stirred = anyio.Event()
+            told = await self._stand_by(told, lease)
 
-    async def _stand_by(self, told: str | None, lease: int) -> str | None:
+    async def _stand_by(self, told: Wellness, lease: int) -> Wellness:
         """Tell a change of health, and see that the key is still ours; answers what was told.
 
         Raises LeaseLostError if it is not: deleted, taken over, or the lease is gone.
         """
-        reason = await self._check()
-        news = [self._put(self._describe(reason), lease)] if reason != told else []
+        found = await self._check()
+        due = found != told or self._is_write_due()
+        news = [self._put(self._describe(found), lease)] if due else []
         try:
             await commit(self._etcd, [LeaseIs(self._key, lease)], news)
         except ConflictError:
             raise LeaseLostError(f"{self._key} is not ours any more") from None
-        except TransientError as error:
-            log.warning("heartbeat.unsure", key=self._key, error=str(error))
+        except (TransientError, AccessError) as error:
+            self._not_written(error, due=due)
             return told
-        if news:
-            log.info("health.changed", healthy=reason is None, reason=reason)
-        return reason
+        if due:
+            self._written()
+        if found != told:
+            log.info("health.changed", status=found.status, reason=found.reason)
+        return found
+
+    def _is_write_due(self) -> bool:
+        long_ago = anyio.current_time() - self._written_at >= WRITE_SECONDS
+        return long_ago or self._refused_since is not None
+
+    def _written(self) -> None:
+        self._written_at, self._refused_since = anyio.current_time(), None
+
+    def _not_written(self, error: Exception, *, due: bool) -> None:
+        """Raises LeaseLostError if writes have failed for longer than the TTL."""
+        log.warning("heartbeat.unsure", key=self._key, error=str(error))
+        now = anyio.current_time()
+        if due and self._refused_since is None:
+            self._refused_since = now
+        if self._refused_since is not None and now - self._refused_since > self._ttl:
+            raise LeaseLostError(f"etcd takes no write of ours: {error}")
 
     async def _register(self, mine: Heartbeat, lease: int) -> None:
         current = await self._etcd.get(self._key)
@@ -192,13 +261,13 @@ def is_gone(holder: Heartbeat, here: str) -> bool:
 
 def describer(
     capacity: int, endpoints: Endpoints, started_at: str, version: str
-) -> Callable[[str | None], Heartbeat]:
-    """How this process describes itself, given why it is unhealthy (None: it is not)."""
+) -> Callable[[Wellness], Heartbeat]:
+    """How this process describes itself."""
     instance, me = str(ULID()), psutil.Process()
 
-    def describe(reason: str | None) -> Heartbeat:
+    def describe(wellness: Wellness) -> Heartbeat:
         return Heartbeat(
-            status="healthy" if reason is None else "unhealthy",
+            status=wellness.status,
             host=socket.gethostname(),
             started_at=started_at,
             capacity=capacity,
@@ -207,7 +276,7 @@ def describer(
             pid=me.pid,
             pid_started=me.create_time(),
             version=version,
-            reason=reason,
+            reason=wellness.reason,
         )
 
     return describe

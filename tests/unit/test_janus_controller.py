@@ -10,7 +10,6 @@ from janusmanager.api import Forwarder, JanusRefusedError, Marker
 from janusmanager.controller import JanusController
 from janusmanager.housekeeping import SWEEP_SECONDS
 from janusmanager.messages import forwarder_ssrc, room_number
-from janusmanager.wellness import trouble
 from pkg import keys
 from pkg.etcd.memory import MemoryEtcd
 from pkg.model import Desired, Endpoints, Epoch, JanusStatus, Kind, ModuleId, Previous, RoomId
@@ -329,20 +328,6 @@ async def test_a_refusal_at_the_start_ends_the_start(stage: Stage, janus: FakeJa
     with pytest.RaisesGroup(pytest.RaisesExc(JanusRefusedError, match="wrong admin key")):
         async with running(stage.etcd, janus):
             await anyio.sleep(1)
-
-
-async def test_health_says_what_is_wrong_with_janus(stage: Stage, janus: FakeJanus) -> None:
-    async with on_air(stage, janus) as controller:
-        assert await trouble(janus, controller) is None
-        janus.refuse("wrong admin key")
-        janus.reconnect()
-        await anyio.sleep(1)
-        assert await trouble(janus, controller) == "wrong admin key"
-        janus.refuse(None)
-        await anyio.sleep(5)
-        assert await trouble(janus, controller) is None
-        janus.down()
-        assert "down" in (await trouble(janus, controller) or "")
 
 
 async def test_nothing_is_asked_of_a_room_that_is_being_removed(
