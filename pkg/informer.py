@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from pkg import backoff
 from pkg.errors import TerminalError, TransientError
-from pkg.etcd.api import KV, Batch, CompactedError, Etcd, Snapshot
+from pkg.etcd.api import KV, AccessError, Batch, CompactedError, Etcd, Snapshot
 from pkg.model import Record
 
 R = TypeVar("R", bound=Record)
@@ -160,7 +160,9 @@ class Informer:
                     await self._list_and_watch(found)
                 except CompactedError:
                     log.info("informer.compacted", prefix=found.prefix)
-                except TransientError as error:
+                except (TransientError, AccessError) as error:
+                    if isinstance(error, AccessError) and not self.synced.is_set():
+                        raise  # at the start it ends the start; later it must end nothing
                     now = anyio.current_time()
                     failures = 0 if now - began >= STEADY_SECONDS else failures + 1
                     if found.listed and found.broken_since is None:
