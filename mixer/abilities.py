@@ -52,9 +52,7 @@ class Abilities:
         try:
             with anyio.fail_after(ANSWER_SECONDS):
                 await self._ask("-version")
-                missing = [
-                    n for o, names in LISTS.items() for n in lacks(await self._ask(o), names)
-                ]
+                told = {option: await self._ask(option) for option in LISTS}
         except (OSError, subprocess.CalledProcessError) as error:
             return f"{self._ffmpeg} cannot be run: {error}"
         except TimeoutError:
