@@ -1,6 +1,7 @@
 """Room managers without their processes, and modules that behave, on one etcd in memory."""
 
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -139,6 +140,11 @@ class Modules:
                     await self._tend(parsed[0], parsed[1], kv)
             await changed.wait()
 
+    async def die(self, kind: Kind, module_id: ModuleId) -> None:
+        """Its lease is gone, and it acts no more."""
+        self.stuck.add(module_id)
+        await self.etcd.txn([], [Delete(keys.heartbeat(kind, module_id))])
+
     async def _tend(self, kind: Kind, module_id: ModuleId, kv: KV) -> None:
         slot = Slot.decode(kv.value)
         found = await self.etcd.get(keys.room(slot.room_id, "livemeta"))
@@ -148,17 +154,30 @@ class Modules:
             return
         state_key = keys.room(slot.room_id, "janus" if kind is Kind.JANUS else "mixer")
         state = await self.etcd.get(state_key)
-        current = live is not None and live.half_epoch(kind) == slot.epoch
         ops: list[Op] = []
-        if live and current and live.status is Desired.ONAIR:
-            if state is None:
-                ops = [Put(state_key, observed(kind, live).encode())]
+        if live and live.status is Desired.ONAIR and _is_here(live, kind, module_id, slot):
+            report = observed(kind, live).encode()
+            current = live.half_epoch(kind) == slot.epoch  # what is left only runs on
+            ops = [Put(state_key, report)] if current and _differs(state, report) else []
         else:
-            ops = [Delete(kv.key), Delete(state_key)]
+            ops = [Delete(kv.key)]
+            if state and json.loads(state.value)["epoch"] == slot.epoch:
+                ops.append(Delete(state_key))
         if ops:
             await anyio.sleep(self.slow_seconds)
             seen = ModIs(keys.room(slot.room_id, "livemeta"), found.mod_revision if found else 0)
             await self.etcd.txn([seen, ModIs(kv.key, kv.mod_revision)], ops)
+
+
+def _is_here(live: LiveMeta, kind: Kind, module_id: ModuleId, slot: Slot) -> bool:
+    here = [(live.module(kind), live.half_epoch(kind))]
+    if kind is Kind.MIXER and live.previous:
+        here.append((live.previous.mixer_id, live.previous.epoch))
+    return (module_id, slot.epoch) in here
+
+
+def _differs(state: KV | None, report: bytes) -> bool:
+    return state is None or state.value != report
 
 
 def observed(kind: Kind, live: LiveMeta) -> Record:
