@@ -119,8 +119,8 @@ def runs(layout: Layout, room_id: RoomId, epoch: Epoch) -> seams.Runs:
 
 def seams_so_far(layout: Layout, room_id: RoomId, epoch: Epoch, text: str) -> int:
     """EXT-X-DISCONTINUITYs after the epoch's first segment; ``text``: its playlist."""
-    known = runs(layout, room_id, epoch)
-    return seams.seams(known, window(text).stop or known[-1] + 1)
+    following = window(text).stop or _next_number(layout.folder(room_id, epoch), epoch)
+    return seams.seams(runs(layout, room_id, epoch), following)
 
 
 def _next_number(folder: Path, epoch: Epoch) -> int:
