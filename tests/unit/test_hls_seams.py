@@ -69,10 +69,10 @@ class Room:
             case "lose" if self._text and not is_silent(self._text):
                 self._layout.playlist(BLUE, Epoch(self._epoch)).write_text("")
                 self._ffmpeg = Ffmpeg(self._layout, self._epoch)
-            case _:
-                self._ffmpeg = Ffmpeg(self._layout, self._epoch)
             case "move":
                 self._move()
+            case _:
+                self._ffmpeg = Ffmpeg(self._layout, self._epoch)
         self._listen()
 
     def _move(self) -> None:
