@@ -11,14 +11,11 @@ from pkg.errors import ConfigError, TransientError
 
 POLL_SECONDS = 0.1
 
-Say = Callable[[str], None]
 Drain = Callable[[str, float], Awaitable[None]]  # a part's name, seconds at most; then ready again
 
 
-async def do(fault: Fault, targets: Targets, drain: Drain, say: Say) -> None:
-    """Returns when the fault is over. Raises TransientError if there is nothing to hit just now."""
-    victim = targets.victim(fault)
-    say(f"{victim.name} (pid {', '.join(map(str, victim.pids[:4]))})")
+async def do(fault: Fault, victim: Victim, targets: Targets, drain: Drain) -> None:
+    """Returns when the fault is over."""
     match fault.kind.act:
         case Act.KILL:
             victim.signal(signal.SIGKILL)

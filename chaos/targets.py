@@ -70,9 +70,17 @@ class Targets:
             raise TransientError(f"{name} is not running just now")
         return Victim(name, (process,))
 
+    def mixer_id(self, name: str) -> str:
+        """The module that this mixer daemon is. Raises TransientError if it is dead."""
+        return _environment(self.of_part(name).processes[0])[MIXER_ID]
+
+    def settings(self, part: str) -> list[dict[str, str]]:
+        """What the daemons of this kind were told, in their environments."""
+        return [_environment(process) for _, process in self._running(part)]
+
     def ffmpegs(self) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
         """Living FFmpegs of this ``up``'s mixers, with their environments."""
-        mixers = {_environment(p).get(MIXER_ID) for _, p in self._running("mixer")} - {None}
+        mixers = {told.get(MIXER_ID) for told in self.settings("mixer")} - {None}
         for process in psutil.process_iter():
             environment = _environment(process)
             if environment.get(FFMPEG_MARK) in mixers:

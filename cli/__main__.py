@@ -144,6 +144,7 @@ for _name, _help in DAEMONS.items():
     _add_program(_name, _name.replace("-", ""), f"One daemon in the foreground: {_help}.")
 if (ROOT / "bench" / "__main__.py").exists():
     _add_program("bench", "bench", "The benchmarks.")
+_add_program("chaos", "chaos", "Random faults against a running up, and whether it stood them.")
 
 
 def main() -> None:
