@@ -8,10 +8,11 @@ import anyio
 import typer
 from rich.console import Console
 
-from bench import latency, playable, report, throughput
+from bench import faults, latency, playable, report, throughput
 from bench.http import UnexpectedAnswerError
 from bench.report import Progress
-from bench.stack import Stack, private_stack
+from bench.stack import ONE_OF_EACH, Stack, private_stack
+from cli.site import Many
 from pkg.errors import OnairError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Benchmarks: each prints a ratio to a limit measured in the same run.",
 )
 LIMIT_SECONDS = 170.0
+FAULTS = ", ".join(case.name for case in faults.CASES)
 console = Console(highlight=False, soft_wrap=True)
 
 Measuring = Callable[[Stack], Coroutine[Any, Any, bool]]
@@ -65,14 +67,33 @@ def onair(
     raise typer.Exit(run(measure))
 
 
-def run(measure: Measuring) -> int:
+@app.command("faults")
+def fault(
+    runs: Annotated[int, typer.Option(min=1, help="of each fault")] = 10,
+    only: Annotated[str, typer.Option(help=f"all, or one of: {FAULTS}")] = "all",
+) -> None:
+    """kill -9 of each part in turn: what a listener loses, with two of everything."""
+    count = runs * sum(only in ("all", case.name) for case in faults.CASES)
+    if not count:
+        raise typer.BadParameter(f"--only {only}: one of {FAULTS}")
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("kill, listen, recover", count) as progress:
+            found = await faults.measure(stack, runs, only, progress.step)
+        return report.losses(console, found)
+
+    limit = LIMIT_SECONDS + count * faults.RUN_SECONDS
+    raise typer.Exit(run(measure, many=faults.TWO_OF_EACH, limit=limit))
+
+
+def run(measure: Measuring, many: Many = ONE_OF_EACH, limit: float = LIMIT_SECONDS) -> int:
     """0: goals reached, 1: something failed, 2: measured, but a goal was missed."""
 
     async def on_own_stack() -> bool:
-        with anyio.fail_after(LIMIT_SECONDS):
+        with anyio.fail_after(limit):
             console.print(report.machine())
             with Progress("starting a private Onair", None):
-                stack = private_stack()
+                stack = private_stack(many)
                 entered = await stack.__aenter__()
             try:
                 return await measure(entered)
@@ -85,7 +106,7 @@ def run(measure: Measuring) -> int:
     except (OnairError, UnexpectedAnswerError) as error:
         sys.stderr.write(f"onair bench: {error}\n")
     except TimeoutError:
-        sys.stderr.write(f"onair bench: not done within {LIMIT_SECONDS:g} s, or a room stuck\n")
+        sys.stderr.write(f"onair bench: not done within {limit:g} s, or a room stuck\n")
     return 1
 
 

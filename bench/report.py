@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.table import Table
 
+from bench.faults import CASES, Loss
 from bench.figures import Goal, Summary, ms, percentile
 from bench.latency import STEPS, Latencies
 from bench.playable import Times
@@ -100,6 +102,39 @@ def rates(console: Console, found: Rates) -> bool:
     console.print(table)
     console.print(f"ratio at the median turn {ratio:.2f}, goal {RATE_GOAL.words(ratio)}")
     return RATE_GOAL.reached(ratio)
+
+
+def losses(console: Console, found: Mapping[str, Sequence[Loss]]) -> bool:
+    """One row a fault: median / worst. What broke the rules of a playlist is told below."""
+    table = Table(title="kill -9, median / worst")
+    columns = ("", "silence", "audio missing", "segments", "no tone", "onair again", "reloads")
+    for column in (*columns, "goal"):
+        table.add_column(column, justify="left" if column in ("", "goal") else "right")
+    good = True
+    for case in (case for case in CASES if case.name in found):
+        runs = found[case.name]
+        lost = [loss.lost for loss in runs]
+        median, worst = percentile(lost, 0.5), max(lost)
+        reached = case.median.reached(median) and case.worst.reached(worst)
+        good &= reached and not any(loss.reloads or loss.wrong for loss in runs)
+        words = f"{case.median.words(median)} / {case.worst.words(worst)}"
+        table.add_row(case.name, *_pairs(runs), str(sum(loss.reloads for loss in runs)), words)
+    console.print(table)
+    for name, runs in found.items():
+        for line in sorted({words for loss in runs for words in loss.wrong}):
+            console.print(f"{name}: {line}")
+    return good
+
+
+def _pairs(runs: Sequence[Loss]) -> list[str]:
+    columns = (
+        [loss.silence for loss in runs],
+        [loss.missing for loss in runs],
+        [loss.segments for loss in runs],
+        [loss.toneless for loss in runs],
+        [loss.on_air for loss in runs],
+    )
+    return [f"{percentile(values, 0.5):.1f} / {max(values):.1f}" for values in columns]
 
 
 def times(console: Console, found: Times) -> bool:

@@ -20,10 +20,11 @@ from typing import Any
 import anyio
 
 from cli import leftovers, ports
-from cli.site import Site
+from cli.site import Many, Site
 from cli.statedir import ROOT, StateDir
 from pkg.errors import OnairError
 
+ONE_OF_EACH = Many()
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
@@ -36,12 +37,25 @@ class StackError(OnairError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
+    """``pids`` as at the beginning; ``up_pid`` is the supervisor of them all."""
+
     site: Site
     pids: dict[str, int]
+    up_pid: int
 
     @property
     def api_key(self) -> str:
         return self.site.secret("api-key")
+
+    @property
+    def modules(self) -> int:
+        """How many mixers and Januses there are."""
+        return self.site.many.mixers + self.site.many.januses
+
+    def read_pids(self) -> dict[str, int]:
+        """As they are now: what died was started again."""
+        pids: dict[str, int] = json.loads(self.site.state.endpoints.read_text())["pids"]
+        return pids
 
     @property
     def scratch(self) -> Path:
@@ -50,23 +64,31 @@ class Stack:
 
 
 @asynccontextmanager
-async def private_stack() -> AsyncGenerator[Stack]:
+async def private_stack(many: Many = ONE_OF_EACH) -> AsyncGenerator[Stack]:
     """Raises StackError."""
     with tempfile.TemporaryDirectory(prefix="onair-bench-", ignore_cleanup_errors=True) as folder:
         state, base = StateDir.at(Path(folder) / "state"), free_base()
         said = Path(folder) / "said"
-        options = [f"--state-dir={state.path}", f"--port-base={base}"]
+        options = [f"--state-dir={state.path}", f"--port-base={base}", *_options(many)]
         process = spawn(["cli", "up", *options], said)
         try:
             await _until_ready(process, state, said)
             record: dict[str, Any] = json.loads(state.endpoints.read_text())
-            stack = Stack(Site(state, ports.plan(base)), record["pids"])
+            stack = Stack(Site(state, ports.plan(base), many=many), record["pids"], process.pid)
             stack.scratch.mkdir()
             yield stack
         finally:
             with anyio.CancelScope(shield=True):
                 await end(process)
                 await leftovers.end(leftovers.find(state.path), grace_seconds=1.0)
+
+
+def _options(many: Many) -> list[str]:
+    return [
+        f"--mixers={many.mixers}",
+        f"--januses={many.januses}",
+        f"--room-managers={many.room_managers}",
+    ]
 
 
 def spawn(
