@@ -126,7 +126,7 @@ def numbered(text: str) -> Iterator[tuple[str, int, bool]]:
 ACTS = st.sampled_from(["publish"] * 6 + ["starve", "crash", "crash", "lose", "move"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ACTS, max_size=30))
 def test_a_segments_discontinuity_number_never_changes(acts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
