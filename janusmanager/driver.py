@@ -33,7 +33,7 @@ from pkg.model import ModuleId
 
 log = structlog.get_logger()
 
-RECONNECT_CAP_SECONDS = 2.0
+RECONNECT_CAP_SECONDS = 0.5  # all its rooms are silent until we are back
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a series of failures
 
 

@@ -231,6 +231,21 @@ def test_a_wanted_room_is_there_once_fed_once_and_told(world: World) -> None:
 
 @settings(max_examples=200)
 @given(worlds())
+def test_a_mixer_being_replaced_stays_fed_if_it_was(world: World) -> None:
+    live, wanted = world.live, world.facts().assigned.wanted
+    before = dict(world.present)
+    settle(world)
+    if live is None or live.previous is None or live.previous.epoch >= live.mixer_epoch:
+        return
+    ssrc = forwarder_ssrc(ROOM, live.previous.epoch)
+    for number, now in world.present.items():
+        if now.epoch == wanted and number in before and before[number].epoch == wanted:
+            was = {f.stream_id for f in before[number].forwarders if f.ssrc == ssrc}
+            assert was <= {f.stream_id for f in now.forwarders}
+
+
+@settings(max_examples=200)
+@given(worlds())
 def test_what_is_not_wanted_and_not_unknown_is_gone(world: World) -> None:
     first = world.facts()
     settle(world)
