@@ -32,12 +32,13 @@ from roommanager.plan import (
     plan,
 )
 from roommanager.surroundings import TRANSIT_SECONDS, Surroundings
-from roommanager.view import View
+from roommanager.view import EVERYTHING, View
 from roommanager.vigil import Vigil
 from roommanager.wishes import Sources
 
 log = structlog.get_logger()
 WORKERS = 8
+SHOWN_SECONDS = 0.25  # the copy is given so long to show our own write, lest it be tried twice
 NOWHERE_SECONDS = 5.0  # nobody can take the room; looked at sooner if the fleet changes
 
 
@@ -79,14 +80,14 @@ class RoomController:
         for action in plan(facts, around):
             wait = await self._try(facts, live, action)
             if wait is None:
-                return None  # our own write comes back through the copy
+                return None  # our own write has come back through the copy
             waits.append(wait)
         return min((wait for wait in waits if wait), default=None)
 
     async def _try(self, facts: RoomFacts, live: LiveMeta, action: Action) -> float | None:
         """None if it is done, else when to try again: seconds."""
         try:
-            await self._execute(facts, live, action)
+            revision = await self._execute(facts, live, action)
         except WaitError as wait:
             return wait.seconds
         except NoCapacityError as error:
@@ -95,33 +96,45 @@ class RoomController:
             self._nowhere.add(live.room_id)
             return NOWHERE_SECONDS
         self._nowhere.discard(live.room_id)
+        with anyio.move_on_after(SHOWN_SECONDS):
+            await self._view.informer.reached(EVERYTHING, revision)
         return None
 
-    async def _execute(self, facts: RoomFacts, live: LiveMeta, action: Action) -> None:
+    async def _execute(self, facts: RoomFacts, live: LiveMeta, action: Action) -> int:
+        """Answers the revision it was written at."""
         match action:
             case MarkOnAir():
-                await self._mark_on_air(facts, live)
-            case FinishStop(keep_playlist, left):
-                ended = self._ended(live) if keep_playlist else None
-                await execute.finish_stop(self._etcd, facts, ended, left)
-                log.info("room.stopped", room=facts.room_id)
-            case FinishRemove(left):
-                mixers = self._view.ended_on(facts.room_id)
-                await execute.finish_remove(self._etcd, facts, mixers, left)
-                log.info("room.removed", room=facts.room_id)
+                return await self._mark_on_air(facts, live)
+            case FinishStop() | FinishRemove():
+                return await self._finish(facts, live, action)
             case Reassign():
-                await self._mover.reassign(facts, live, action)
+                revision = await self._mover.reassign(facts, live, action)
                 if not action.forced:
                     self._around.rests.moved(facts.room_id, anyio.current_time())
+                return revision
             case MoveMixer():
-                await self._mover.move(facts, live, action)
+                return await self._mover.move(facts, live, action)
             case DropPrevious():
-                await self._mover.drop_previous(facts, live, action)
+                return await self._mover.drop_previous(facts, live, action)
 
-    async def _mark_on_air(self, facts: RoomFacts, live: LiveMeta) -> None:
+    async def _finish(
+        self, facts: RoomFacts, live: LiveMeta, action: FinishStop | FinishRemove
+    ) -> int:
+        if isinstance(action, FinishStop):
+            ended = self._ended(live) if action.keep_playlist else None
+            revision = await execute.finish_stop(self._etcd, facts, ended, action.left)
+            log.info("room.stopped", room=facts.room_id)
+            return revision
+        mixers = self._view.ended_on(facts.room_id)
+        revision = await execute.finish_remove(self._etcd, facts, mixers, action.left)
+        log.info("room.removed", room=facts.room_id)
+        return revision
+
+    async def _mark_on_air(self, facts: RoomFacts, live: LiveMeta) -> int:
         after = live.model_copy(update={"on_air_at": self._sources.now()})
-        await execute.rewrite(self._etcd, facts, after)
+        revision = await execute.rewrite(self._etcd, facts, after)
         log.info("room.on_air", room=facts.room_id, epoch=live.epoch)
+        return revision
 
     def _ended(self, live: LiveMeta) -> Ended | None:
         """Where the last playlist is; None if its mixer is not there to serve it."""
@@ -135,6 +148,13 @@ class RoomController:
             nonce=live.nonce,
             origin=mixer.heartbeat.endpoints.origin or "",
         )
+
+    def displace(self, room_id: RoomId, kind: Kind, why: str) -> None:
+        """``mending`` found that a half runs where no place is left for it: it must move."""
+        live = self._view.room(room_id).live
+        if live is not None:
+            self._around.displace(room_id, kind, live.half_epoch(kind), why)
+            self.queue.add(room_id)
 
     # -- when to look ----------------------------------------------------------------------
 

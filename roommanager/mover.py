@@ -40,29 +40,36 @@ class Mover:
         self._allocator = allocator
         self._pace = Pace()
 
-    async def reassign(self, facts: RoomFacts, live: LiveMeta, action: Reassign) -> None:
-        """Raises NoCapacityError if nobody can take the half, WaitError, ConflictError."""
+    async def reassign(self, facts: RoomFacts, live: LiveMeta, action: Reassign) -> int:
+        """Answers the write's revision.
+
+        Raises NoCapacityError if nobody can take the half, WaitError, ConflictError.
+        """
         place = self._choose(action.kind, live)
         self._mind_pace(action.kind)
         after = reassigned(facts, live, place, action)
         async with self._allocator.claiming({place.kind: place}) as claim:
-            claim.revision = await execute.reassign(self._etcd, facts, after, place, action)
+            revision = await execute.reassign(self._etcd, facts, after, place, action)
+            claim.revision = revision
         _tell(live, place, action.why)
+        return revision
 
-    async def move(self, facts: RoomFacts, live: LiveMeta, action: MoveMixer) -> None:
+    async def move(self, facts: RoomFacts, live: LiveMeta, action: MoveMixer) -> int:
         """Raises as ``reassign`` does."""
         place = self._choose(Kind.MIXER, live)
         self._mind_pace(Kind.MIXER)
         after = moved(facts, live, place, action, self._endpoints(facts, live))
         async with self._allocator.claiming({place.kind: place}) as claim:
-            claim.revision = await execute.move(self._etcd, facts, after, place)
+            claim.revision = revision = await execute.move(self._etcd, facts, after, place)
         _tell(live, place, action.why)
+        return revision
 
-    async def drop_previous(self, facts: RoomFacts, live: LiveMeta, action: DropPrevious) -> None:
+    async def drop_previous(self, facts: RoomFacts, live: LiveMeta, action: DropPrevious) -> int:
         after = live.model_copy(update={"previous": None})
-        await execute.drop_previous(self._etcd, facts, after, action.left)
+        revision = await execute.drop_previous(self._etcd, facts, after, action.left)
         old = live.previous.mixer_id if live.previous else None
         log.info("room.dropped_previous", room=live.room_id, mixer=old)
+        return revision
 
     def _choose(self, kind: Kind, live: LiveMeta) -> Place:
         """Never where it is; where it just was only if nobody else can."""

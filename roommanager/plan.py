@@ -45,7 +45,7 @@ class Around:
     ``modules``: those that the room's keys name. ``on_air_seconds``: on the present mixer;
     ``unfed_seconds``: Janus has not been feeding the present mixer. ``rest_seconds``: left until
     the room may be moved again from a living module. ``may_leave``: its mixer is draining and it
-    is this room's turn.
+    is this room's turn. ``displaced``: halves that run where no place is left for them, and why.
     """
 
     modules: Mapping[ModuleKey, Standing] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class Around:
     unfed_seconds: float = 0.0
     rest_seconds: float = 0.0
     may_leave: bool = False
+    displaced: Mapping[Kind, str] = field(default_factory=dict)
 
     def of(self, kind: Kind, module_id: ModuleId) -> Standing:
         return self.modules.get((kind, module_id), Standing())
@@ -189,6 +190,7 @@ def _replace_mixer(facts: RoomFacts, live: LiveMeta, around: Around) -> Reassign
         left = _left(facts, around, mine, (Kind.MIXER,))
         return Reassign(Kind.MIXER, standing.verdict.reason, left, absent=True)
     why = standing.verdict.reason if standing.is_ill else _hopeless(facts, live)
+    why = why or around.displaced.get(Kind.MIXER)
     if why is None or around.rest_seconds > 0:
         return None
     return Reassign(Kind.MIXER, why, forced=False)
@@ -219,10 +221,11 @@ def _replace_janus(facts: RoomFacts, live: LiveMeta, around: Around) -> Reassign
         return None
     if standing.is_ill:
         return Reassign(Kind.JANUS, verdict.reason, new_mixer_epoch=anew, forced=False)
-    if standing.overdue:
-        why = "it is draining, and its deadline has passed"
-        return Reassign(Kind.JANUS, why, new_mixer_epoch=True, forced=False)
-    return None
+    overdue = "it is draining, and its deadline has passed" if standing.overdue else None
+    leave = overdue or around.displaced.get(Kind.JANUS)
+    if leave is None:
+        return None
+    return Reassign(Kind.JANUS, leave, new_mixer_epoch=True, forced=False)
 
 
 # --- make before break --------------------------------------------------------------------

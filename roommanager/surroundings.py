@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import anyio
 
-from pkg.model import Kind, LiveMeta, Mark, ModuleId, RoomId
+from pkg.model import Epoch, Kind, LiveMeta, Mark, ModuleId, RoomId
 from roommanager.drain import next_to_leave
 from roommanager.facts import RoomFacts, places, reporter
 from roommanager.marks import seconds_left
@@ -27,6 +27,7 @@ class Surroundings:
         self._vigil = vigil
         self._now = now
         self.rests = Rests()
+        self._displaced: dict[tuple[RoomId, Kind], tuple[Epoch, str]] = {}
         # per room: (what, of which epoch) → since when
         self._since: dict[RoomId, dict[tuple[str, int], float]] = {}
 
@@ -46,10 +47,21 @@ class Surroundings:
             on_air_seconds=now - since.get(("on air", live.mixer_epoch), now),
             unfed_seconds=now - since.get(("unfed", live.mixer_epoch), now),
             rest_seconds=self.rests.seconds_left(room_id, now),
+            displaced=self._displaced_halves(live),
             may_leave=self.next_to_leave(live.mixer_id) == room_id,
         )
 
+    def displace(self, room_id: RoomId, kind: Kind, epoch: Epoch, why: str) -> None:
+        """That half runs, under that epoch, where no place is left for it: it must move."""
+        self._displaced[room_id, kind] = (epoch, why)
+
+    def _displaced_halves(self, live: LiveMeta) -> dict[Kind, str]:
+        found = {kind: self._displaced.get((live.room_id, kind)) for kind in Kind}
+        return {k: d[1] for k, d in found.items() if d and d[0] == live.half_epoch(k)}
+
     def forget(self, room_id: RoomId) -> None:
+        for kind in Kind:
+            self._displaced.pop((room_id, kind), None)
         self._since.pop(room_id, None)
         self.rests.forget(room_id)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import anyio
 from pydantic import ValidationError
@@ -43,7 +44,13 @@ from roommanager.wishes import Sources, Wishes
 J1, J2, M1, M2 = (ModuleId(i) for i in ("j1", "j2", "m1", "m2"))
 BLUE = RoomId("blue")
 _nonces = itertools.count(1)
-SOURCES = Sources(now=lambda: "2026-01-01T00:00:00.000Z", nonce=lambda: f"{next(_nonces):032x}")
+SOURCES = Sources(now=lambda: clock(anyio.current_time()), nonce=lambda: f"{next(_nonces):032x}")
+
+
+def clock(seconds: float) -> str:
+    """The wall clock in virtual time: it began with the year 2026."""
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def heartbeat(capacity: int, reason: str | None = None, instance: str = "i1") -> Heartbeat:
@@ -114,12 +121,14 @@ async def manager(
 class Modules:
     """Every Janus manager and mixer of the fleet, each doing at once what etcd wants of it.
 
-    ``stuck``: these do nothing. ``slow_seconds`` pass before each act.
+    ``stuck``: these do nothing; ``deaf``: of these rooms nothing new is taken on.
+    ``slow_seconds`` pass before each act.
     """
 
     store: MemoryStore
     slow_seconds: float = 0.0
     stuck: set[ModuleId] = field(default_factory=set)
+    deaf: set[RoomId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.etcd = MemoryEtcd(self.store)
@@ -158,6 +167,7 @@ class Modules:
         if live and live.status is Desired.ONAIR and _is_here(live, kind, module_id, slot):
             report = observed(kind, live).encode()
             current = live.half_epoch(kind) == slot.epoch  # what is left only runs on
+            current = current and live.room_id not in self.deaf
             ops = [Put(state_key, report)] if current and _differs(state, report) else []
         else:
             ops = [Delete(kv.key)]

@@ -1,0 +1,158 @@
+"""What ends while a module is dead, and modules that are ill rather than dead (I7, I8, I14)."""
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from pkg import keys
+from pkg.etcd.memory import MemoryEtcd
+from pkg.model import Kind, LiveMeta, MixerState, MixerStatus, ModuleId
+from roommanager.status import RoomStatus
+from roommanager.verdict import Answer
+from tests.support.stage import Stage, blue_on_m1, on_m2, stage
+from tests.support.virtual import (
+    BLUE,
+    J1,
+    J2,
+    M1,
+    M2,
+    heartbeat,
+    live_of,
+    observed,
+    put,
+    stored,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+KINDS = [(Kind.MIXER, M1), (Kind.JANUS, J1)]
+
+
+def idle(on: Stage) -> Callable[[], bool]:
+    return lambda: on.store.get(keys.room(BLUE, "livemeta")) is None
+
+
+@pytest.mark.parametrize("managers", [1, 2])
+@pytest.mark.parametrize(("kind", "module_id"), KINDS)
+@pytest.mark.parametrize("verb", ["stop", "delete"])
+async def test_an_end_does_not_wait_for_the_dead(
+    verb: str, kind: Kind, module_id: ModuleId, managers: int
+) -> None:
+    async with stage({M1: 5}, {J1: 5}, managers) as on:
+        await on.start(BLUE)
+        on.modules.stuck.add(module_id)
+        await getattr(on.one.wishes, verb)(BLUE)
+        await anyio.sleep(60)
+        assert not idle(on)(), "a living module is waited for"
+        await on.loses(kind, module_id, Answer.REFUSED)
+        await until(idle(on), within=1.3)
+        left = [keys.room(BLUE, "meta")] if verb == "stop" else []
+        assert stored(on.store, keys.room_prefix(BLUE)) == left
+        assert on.slots(kind, module_id) == 0
+
+
+async def test_an_end_waits_for_one_that_answers() -> None:
+    async with stage({M1: 5}) as on:
+        await on.start(BLUE)
+        await on.loses(Kind.MIXER, M1, Answer.ANSWERS)
+        await on.one.wishes.stop(BLUE)
+        await anyio.sleep(600)
+        assert on.status() is RoomStatus.STOPPING
+        assert "mixer m1 to end its part (its lease is gone, but it answers" in await on.explain()
+
+
+async def test_both_halves_dead_at_once() -> None:
+    async with stage({M1: 5}, {J1: 5}) as on:
+        await on.start(BLUE)
+        await on.loses(Kind.MIXER, M1, Answer.REFUSED)
+        await on.loses(Kind.JANUS, J1, Answer.SILENT)
+        await on.one.wishes.delete(BLUE)
+        await until(lambda: stored(on.store, "/") == [], within=4)
+
+
+async def test_both_halves_are_replaced_at_once() -> None:
+    async with stage({M1: 5}, {J1: 5}) as on:
+        await on.start(BLUE)
+        await on.modules.register(Kind.MIXER, M2, 5)
+        await on.modules.register(Kind.JANUS, J2, 5)
+        await on.loses(Kind.MIXER, M1, Answer.REFUSED)
+        await on.loses(Kind.JANUS, J1, Answer.REFUSED)
+        await until(lambda: on_m2(on) and live_of(on.store).janus_id == J2, within=2)
+        assert on.slots(Kind.MIXER, M1) == on.slots(Kind.JANUS, J1) == 0
+
+
+async def beat(on: Stage, kind: Kind, module_id: ModuleId, trouble: str | None) -> None:
+    await put(on.modules.etcd, keys.heartbeat(kind, module_id), heartbeat(5, trouble))
+
+
+async def test_an_ill_mixer_is_left_after_five_seconds() -> None:
+    async with blue_on_m1() as (on, before):
+        await beat(on, Kind.MIXER, M1, "disk is gone")
+        await anyio.sleep(4.9)
+        assert live_of(on.store) == before
+        await until(lambda: on_m2(on), within=1)
+        assert live_of(on.store).moved == (
+            "from mixer m1 to m2: says it is unhealthy: disk is gone"
+        )
+        await until(lambda: on.slots(Kind.MIXER, M1) == 0)
+
+
+async def test_a_mixer_that_is_well_again_in_time_keeps_its_room() -> None:
+    async with blue_on_m1() as (on, before):
+        for _ in range(4):
+            await beat(on, Kind.MIXER, M1, "disk is gone")
+            await anyio.sleep(4)
+            await beat(on, Kind.MIXER, M1, None)
+            await anyio.sleep(1)
+        assert live_of(on.store) == before
+
+
+async def test_a_busy_mixer_keeps_what_it_has() -> None:
+    async with blue_on_m1() as (on, before):
+        busy = heartbeat(5).model_copy(update={"status": "busy", "reason": "disk nearly full"})
+        await put(on.modules.etcd, keys.heartbeat(Kind.MIXER, M1), busy)
+        await anyio.sleep(100)
+        assert live_of(on.store) == before
+
+
+async def report_failing(on: Stage, live: LiveMeta, failures: int) -> None:
+    state = observed(Kind.MIXER, live)
+    assert isinstance(state, MixerState)
+    failing = {"status": MixerStatus.FAILING, "failures": failures, "reason": "no codec"}
+    await put(MemoryEtcd(on.store), keys.room(BLUE, "mixer"), state.model_copy(update=failing))
+
+
+async def test_five_failures_on_one_host_are_enough() -> None:
+    async with blue_on_m1() as (on, before):
+        on.modules.stuck.add(M1)
+        await report_failing(on, before, 4)
+        await anyio.sleep(60)
+        assert live_of(on.store) == before
+        await report_failing(on, before, 5)
+        await until(lambda: on_m2(on), within=1)
+        assert "its FFmpeg failed 5 times (no codec)" in (live_of(on.store).moved or "")
+
+
+async def test_a_room_that_fails_everywhere_wanders_ever_more_slowly() -> None:
+    async with blue_on_m1() as (on, _):
+        on.modules.stuck |= {M1, M2}
+        moves = []
+        began = anyio.current_time()
+        for _ in range(5):
+            live = live_of(on.store)
+            await report_failing(on, live, 5)
+            await until(lambda was=live: live_of(on.store) != was, within=301)  # type: ignore[misc]
+            moves.append(round(anyio.current_time() - began))
+        assert moves == [0, 5, 15, 35, 75]
+
+
+async def test_a_failing_room_with_nowhere_to_go_stays() -> None:
+    async with stage({M1: 5}) as on:
+        await on.start(BLUE)
+        before = live_of(on.store)
+        on.modules.stuck.add(M1)
+        await report_failing(on, before, 5)
+        await anyio.sleep(60)
+        assert live_of(on.store) == before
+        assert "cannot keep FFmpeg running (no codec)" in await on.explain()
