@@ -212,7 +212,7 @@ async def test_addresses_that_are_none_are_no_crash(daemon: Daemon) -> None:
                 mixer_id=ModuleId("m1"),
                 ip="x",
                 port=1,
-                status=MixerStatus.PUBLISHING,
+                status=MixerStatus.STARTING,  # never on air: nobody is held for it
                 epoch=epoch,
                 endpoints=ends,
             )
