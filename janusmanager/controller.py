@@ -99,9 +99,9 @@ class JanusController:
 
     def enqueue_all(self) -> None:
         """Every room that Janus or etcd knows here."""
-        for room_id in self.inventory.rooms():
+        for room_id in sorted(self.inventory.rooms()):
             self.assignments.follow(room_id)
-        for room_id in self.inventory.rooms() | self.assignments.rooms():
+        for room_id in sorted(self.inventory.rooms() | self.assignments.rooms()):
             self.queue.add(room_id)
 
     # -- the rooms -------------------------------------------------------------------------

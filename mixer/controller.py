@@ -113,9 +113,9 @@ class MixerController:
                 self._watch_exit(running)
         self.inventory.listed_folders(await self._folders.list_folders())
         strangers = self.inventory.rooms() - self.assignments.rooms()
-        for room_id in strangers:
+        for room_id in sorted(strangers):
             self.assignments.follow(room_id)
-        for room_id in strangers | self.assignments.rooms():
+        for room_id in sorted(strangers | self.assignments.rooms()):
             self.queue.add(room_id)
 
     async def reconcile(self, key: str) -> float | None:
