@@ -2,7 +2,9 @@
 
 Each range is listed and watched, without a gap between; on any break that is done again and the
 copy swapped. Listeners get keys, never events: they must look at the copy, which is what makes
-missed and merged changes harmless. After a swap they hear of vanished keys too.
+missed and merged changes harmless. After a swap they hear of vanished keys too. They get the
+range's own name when it is listed first, and listed again after a break: what failed meanwhile
+may be tried at once.
 Ranges can be added and dropped while it runs (``follow``, ``unfollow``), so that a module
 watches its own rooms only. Shape after client-go's ``tools/cache`` and etcd's ``cache/``.
 """
@@ -18,7 +20,7 @@ from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from pkg import backoff
-from pkg.errors import TerminalError, TransientError
+from pkg.errors import OnairError, TerminalError, TransientError
 from pkg.etcd.api import KV, AccessError, Batch, CompactedError, Etcd, Snapshot
 from pkg.model import Record
 
@@ -53,6 +55,7 @@ class Informer:
         self._listeners: list[Callable[[str], None]] = []
         self._decoded: dict[str, tuple[int, Record]] = {}
         self._tasks: TaskGroup | None = None
+        self._told: type[OnairError] | None = None  # what kind of outage was last warned of
         self.synced = anyio.Event()
 
     @property
@@ -129,7 +132,7 @@ class Informer:
     # -- ranges ----------------------------------------------------------------------------
 
     def follow(self, prefix: str) -> None:
-        """Add a range; listeners get its keys, and its prefix once it is listed."""
+        """Add a range; listeners get its keys, and its name once it is listed."""
         if prefix not in self._ranges:
             self._ranges[prefix] = added = _Range(prefix)
             if self._tasks is not None:
@@ -163,18 +166,26 @@ class Informer:
                 except (TransientError, AccessError) as error:
                     if isinstance(error, AccessError) and not self.synced.is_set():
                         raise  # at the start it ends the start; later it must end nothing
-                    now = anyio.current_time()
-                    failures = 0 if now - began >= STEADY_SECONDS else failures + 1
-                    if found.listed and found.broken_since is None:
-                        found.broken_since = now
-                    seconds = backoff.delay(failures, self._rng, cap=2.0)
-                    log.warning(
-                        "informer.lost",
-                        prefix=found.prefix,
-                        error=str(error),
-                        retry_in=round(seconds, 3),
-                    )
-                    await anyio.sleep(seconds)
+                    steady = anyio.current_time() - began >= STEADY_SECONDS
+                    failures = 0 if steady else failures + 1
+                    self._lost(found, error)
+                    await anyio.sleep(backoff.delay(failures, self._rng, cap=2.0))
+
+    def _lost(self, found: _Range, error: OnairError) -> None:
+        """An outage strikes every range at once: one warning for each kind of it is enough."""
+        tell = log.debug if self._told is type(error) else log.warning
+        self._told = type(error)
+        tell("informer.lost", prefix=found.prefix, error=str(error))
+        if found.listed and found.broken_since is None:
+            found.broken_since = anyio.current_time()
+
+    def _found(self, found: _Range) -> None:
+        since, found.broken_since = self.broken_since, None
+        if self.broken_since is not None:
+            return
+        self._told = None
+        if since is not None:
+            log.info("informer.recovered", after=round(anyio.current_time() - since, 3))
 
     async def _list_and_watch(self, found: _Range) -> None:
         """List, for whoever waits; watch from now on; list again if something came between.
@@ -196,14 +207,15 @@ class Informer:
         before, found.items = found.items, {kv.key: kv for kv in snapshot.kvs}
         for key in before.keys() - found.items.keys():
             self._decoded.pop(key, None)
-        first, found.listed = not found.listed, True
-        found.broken_since = None
+        news = not found.listed or found.broken_since is not None
+        found.listed = True
+        self._found(found)
         found.revision = snapshot.revision
         self._advance(found, snapshot.revision)
         for key in sorted(before.keys() | found.items.keys()):
             if before.get(key) != found.items.get(key):
                 self._notify(key)
-        if first:
+        if news:
             self._notify(found.prefix)
         if all(other.listed for other in self._ranges.values()):
             self.synced.set()

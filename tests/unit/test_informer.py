@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,9 +11,11 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pkg.etcd.api import Batch, Delete, Put, UnavailableError
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
+from pkg.etcd.seen import Seen
 from pkg.informer import RESYNC_SECONDS, Informer, UndecodableError
 from pkg.model import Slot
 
@@ -111,7 +114,7 @@ async def test_what_was_deleted_in_an_outage_is_told() -> None:
         scene.etcd.outage(down=False)
         await scene.caught_up()
         assert scene.copy() == scene.truth() == {"/a/1": b"new", "/a/2": b"1"}
-        assert sorted(scene.heard) == ["/a/0", "/a/1"]
+        assert scene.heard == ["/a/0", "/a/1", "/a/"], "the range's own name: it is back"
         assert scene.informer.broken_since is None
 
 
@@ -193,6 +196,39 @@ async def test_an_etcd_that_went_back_is_not_believed() -> None:
         await scene.put("/a/5")
         await scene.caught_up()
         assert scene.copy() == scene.truth()
+
+
+async def test_an_etcd_that_went_back_is_believed_once_it_is_accepted(tmp_path: Path) -> None:
+    scene, file = Scene(), tmp_path / "seen"
+    scene.etcd = MemoryEtcd(scene.store, seen=Seen(file))
+    scene.informer = Informer(scene.etcd, ("/a/",), random.Random(1))
+    for n in range(5):
+        await scene.put(f"/a/{n}")
+    async with running(scene):
+        scene.etcd.store = scene.store = MemoryStore()  # restored from an older state
+        scene.writer = MemoryEtcd(scene.store)
+        await scene.put("/a/3", b"older")
+        scene.etcd.cut_watches()
+        await anyio.sleep(60)
+        assert len(scene.copy()) == 5
+        file.unlink()
+        with anyio.fail_after(30):
+            while scene.copy() != {"/a/3": b"older"}:
+                await anyio.sleep(0.1)
+        await scene.put("/a/4", b"goes on")
+        await scene.caught_up()
+        assert scene.copy() == scene.truth()
+
+
+async def test_an_outage_is_told_once_however_many_ranges_it_strikes() -> None:
+    scene = Scene(*(f"/a/{n}/" for n in range(50)))
+    async with running(scene):
+        with capture_logs() as logs:
+            for down in (True, False, True, False):
+                scene.etcd.outage(down=down)
+                await anyio.sleep(60)
+    told = [entry["event"] for entry in logs if entry["log_level"] != "debug"]
+    assert told == ["informer.lost", "informer.recovered"] * 2
 
 
 async def test_what_a_watch_lost_is_found_by_the_next_full_list() -> None:
