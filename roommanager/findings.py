@@ -14,7 +14,6 @@ from pkg import keys
 from pkg.informer import UndecodableError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, ModuleId, RoomId
 from roommanager.fleet import Module
-from roommanager.status import reason
 from roommanager.view import View
 
 PlaceKey: TypeAlias = tuple[Kind, ModuleId, int]
@@ -81,7 +80,7 @@ class StuckRoom:
 
     room_id: RoomId
     live_revision: int
-    reason: str
+    waits_for: tuple[str, ...]
 
 
 Finding: TypeAlias = StuckRoom | LostSlot | LeakedSlot | UnreadableSlot | OrphanState | OrphanWish
@@ -136,7 +135,8 @@ def _stuck(view: View, seen: Survey) -> Iterator[Finding]:
         if live.status is Desired.ONAIR:
             continue
         with suppress(UndecodableError):
-            yield StuckRoom(room_id, revision, reason(view.room(room_id), view.fleet))
+            held = view.room(room_id).held
+            yield StuckRoom(room_id, revision, tuple(f"{h.kind} {h.module_id}" for h in held))
 
 
 def _lost(view: View, seen: Survey) -> Iterator[Finding]:

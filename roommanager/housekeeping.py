@@ -76,8 +76,8 @@ class Belief:
 def _tell(finding: Finding) -> None:
     """What nobody here can mend is told once; the rest is told when it is mended."""
     match finding:
-        case StuckRoom(room_id, _, reason):
-            log.warning("room.stuck", room=room_id, reason=reason)
+        case StuckRoom(room_id, _, waits_for):
+            log.warning("room.stuck", room=room_id, waits_for=waits_for)
         case LeakedSlot(place, _, room_id, epoch):
             key = keys.slot(*place)
             log.warning("slot.leaked", key=key, room=room_id, epoch=epoch, why="no room names it")

@@ -11,10 +11,10 @@ from pkg import keys
 from pkg.election import Election
 from pkg.etcd.api import KV, Delete, ModIs, Op, Put
 from pkg.etcd.memory import MemoryStore
-from pkg.model import Kind, Leader, LiveMeta, ModuleId, RoomId, Slot
+from pkg.model import JanusState, Kind, Leader, LiveMeta, MixerState, ModuleId, RoomId, Slot
 from roommanager.housekeeping import Housekeeping
 from roommanager.mending import Displaced, Mender
-from tests.support.virtual import Manager, Modules, live_of, manager, observed, until
+from tests.support.virtual import Manager, Modules, live_of, manager, until
 
 
 class PatientModules(Modules):
@@ -27,19 +27,19 @@ class PatientModules(Modules):
             if found is not None and LiveMeta.decode(found.value).module(kind) != module_id:
                 await self.etcd.txn([ModIs(kv.key, kv.mod_revision)], [Delete(kv.key)])
                 return
+            await self._clear(kind, slot)
             await super()._tend(kind, module_id, kv)
-            await self._correct(kind, slot)
 
-    async def _correct(self, kind: Kind, slot: Slot) -> None:
-        found = self.store.get(keys.room(slot.room_id, "livemeta"))
+    async def _clear(self, kind: Kind, slot: Slot) -> None:
+        """A report that cannot be read counts for none."""
         key = keys.room(slot.room_id, "janus" if kind is Kind.JANUS else "mixer")
         state = self.store.get(key)
-        if found is None or state is None:
-            return
-        right = observed(kind, LiveMeta.decode(found.value)).encode()
-        if state.value != right:
-            guards = [ModIs(found.key, found.mod_revision), ModIs(key, state.mod_revision)]
-            await self.etcd.txn(guards, [Put(key, right)])
+        record = JanusState if kind is Kind.JANUS else MixerState
+        try:
+            record.decode(state.value if state else b"")
+        except ValidationError:
+            if state is not None:
+                await self.etcd.txn([ModIs(key, state.mod_revision)], [Delete(key)])
 
 
 @dataclass

@@ -66,7 +66,7 @@ async def test_what_does_not_end_is_told_once() -> None:
         with structlog.testing.capture_logs() as logs:
             await anyio.sleep(10 * SWEEP_SECONDS)
         told = [entry for entry in logs if entry["event"] == "room.stuck"]
-        assert [entry["reason"] for entry in told] == ["Waiting for mixer m1 to end its part."]
+        assert [entry["waits_for"] for entry in told] == [("mixer m1",)]
 
 
 async def test_a_leak_that_is_its_modules_to_mend_is_told_once() -> None:

@@ -86,7 +86,8 @@ async def test_the_place_of_a_mixer_that_is_being_replaced_is_given_back_too() -
     async with house() as it:
         await it.on_air("blue")
         await it.modules.register(Kind.MIXER, M2, 4)
-        it.modules.stuck.add(M2)  # it goes on with what it has
+        it.modules.stuck |= {M1, M2}  # the old one goes on, the new one has not begun
+        await it.write(keys.room(BLUE, "mixer"), None)
         old = Previous(mixer_id=M2, epoch=Epoch(2), slot=3, endpoints=Endpoints())
         live = live_of(it.store).model_copy(update={"previous": old})
         await put(it.modules.etcd, keys.room(BLUE, "livemeta"), live)
