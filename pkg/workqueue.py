@@ -30,6 +30,7 @@ class WorkQueue(Generic[K]):
         self._timers: list[tuple[float, K]] = []
         self._failures: dict[K, int] = {}
         self._waiting: deque[anyio.Event] = deque()
+        self._watched = False  # one of those who wait wakes up when the next delay is over
 
     def add(self, key: K) -> None:
         """Have the key looked at now; an earlier wish for later is fulfilled by it."""
@@ -47,7 +48,8 @@ class WorkQueue(Generic[K]):
         if due < self._due.get(key, math.inf):
             self._due[key] = due
             heapq.heappush(self._timers, (due, key))
-            self._wake()
+            if self._timers[0] == (due, key):
+                self._wake_watchman()
 
     def retry(self, key: K) -> float:
         """Have it looked at after the backoff of its failures so far; answers the seconds."""
@@ -68,8 +70,9 @@ class WorkQueue(Generic[K]):
                 key = self._ready.popleft()
                 self._dirty.discard(key)
                 self._processing.add(key)
+                self._pass_watch()
                 return key
-            await self._news(self._seconds_to_next())
+            await self._news()
 
     def done(self, key: K) -> None:
         self._processing.discard(key)
@@ -93,18 +96,23 @@ class WorkQueue(Generic[K]):
             return math.inf
         return max(0.0, self._timers[0][0] - anyio.current_time())
 
-    async def _news(self, seconds: float) -> None:
-        """Until something was added for us to take, or a delay may be over."""
-        woken = anyio.Event()
-        self._waiting.append(woken)
+    async def _news(self) -> None:
+        """Until something was added for us to take, or we watch the clock and a delay is over."""
+        woken, watches = anyio.Event(), not self._watched
+        if watches:
+            self._watched = True
+            self._waiting.append(woken)
+        else:
+            self._waiting.appendleft(woken)
         try:
-            with anyio.move_on_after(seconds):
+            with anyio.move_on_after(self._seconds_to_next() if watches else math.inf):
                 await woken.wait()
         except anyio.get_cancelled_exc_class():
-            if woken.is_set():
-                self._wake()  # what we were woken for is another worker's now
+            if woken.is_set() or watches:
+                self._wake()  # what we were there for is another worker's now
             raise
         finally:
+            self._watched = self._watched and not watches
             if not woken.is_set():
                 self._waiting.remove(woken)
 
@@ -112,3 +120,13 @@ class WorkQueue(Generic[K]):
         """One worker: waking all for each key costs more than most keys' work."""
         if self._waiting:
             self._waiting.popleft().set()
+
+    def _wake_watchman(self) -> None:
+        """He stands last, so that others are called to work before him."""
+        if self._waiting:
+            self._waiting.pop().set()
+
+    def _pass_watch(self) -> None:
+        """One idle worker watches the clock for all; whoever goes to work leaves it to the next."""
+        if not self._watched:
+            self._wake()

@@ -116,3 +116,59 @@ async def test_a_crash_of_one_key_leaves_the_others_running() -> None:
     with anyio.move_on_after(0.01):
         await controller.run(queue, reconcile, workers=1)
     assert seen[:2] == ["bad", "good"]
+
+
+async def test_a_delay_ends_in_time_whoever_watches_the_clock() -> None:
+    """The watchman goes to work, another is cancelled: somebody takes over."""
+    queue: WorkQueue[str] = WorkQueue(random.Random(1))
+    taken: dict[str, float] = {}
+
+    async def work(seconds: float) -> None:
+        while True:
+            key = await queue.get()
+            taken[key] = anyio.current_time()
+            await anyio.sleep(seconds)
+            queue.done(key)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(work, 3600.0)
+        with anyio.move_on_after(1.0):
+            async with anyio.create_task_group() as doomed:
+                for _ in range(3):
+                    doomed.start_soon(work, 0.0)
+        began = anyio.current_time()
+        queue.add_after("late", 20.0)
+        queue.add_after("soon", 10.0)
+        await anyio.sleep(5.0)
+        queue.add("now")
+        await anyio.sleep(30.0)
+        tasks.cancel_scope.cancel()
+    assert {key: at - began for key, at in taken.items()} == {
+        "now": pytest.approx(5.0),
+        "soon": pytest.approx(10.0),
+        "late": pytest.approx(20.0),
+    }
+
+
+async def test_a_cancelled_watchman_is_replaced() -> None:
+    queue: WorkQueue[str] = WorkQueue(random.Random(1))
+    queue.add_after("k", 10.0)
+    scopes = [anyio.CancelScope() for _ in range(3)]
+    taken: list[float] = []
+
+    async def wait(scope: anyio.CancelScope) -> None:
+        with scope:
+            await queue.get()
+            taken.append(anyio.current_time())
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for scope in scopes:
+            tasks.start_soon(wait, scope)
+        for scope in scopes[:2]:
+            await anyio.sleep(1.0)
+            scope.cancel()
+        await anyio.sleep(20.0)
+        tasks.cancel_scope.cancel()
+    assert taken == [pytest.approx(began + 10.0)]
