@@ -64,6 +64,9 @@ class Limits:
 def first_number(epoch: int) -> int:
     """Media sequence numbers rise over epochs, whatever host serves them (I12).
 
+    An epoch of more segments than that runs on into the numbers of later revisions, which are not
+    this room's unless etcd wrote less than once in all that time (docs/decisions/0005).
+
     >>> first_number(123456789)
     129453825982464
     """
