@@ -31,6 +31,7 @@ POLL_SECONDS = 0.1
 CALM_SECONDS = 7.0  # before a fault: everything is on air and the player's buffer is steady
 AFTER_SECONDS = 8.0  # after the last repair: a gap shows when the buffer has run down to it
 RECOVERY_SECONDS = 60.0
+EDGE_SECONDS = 0.1  # an encoder's and a decoder's first windows are not full
 RUN_SECONDS = 60.0  # one fault, generously
 TWO_OF_EACH = Many(mixers=2, januses=2, room_managers=2)
 
@@ -63,7 +64,8 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Of one fault, seconds. ``toneless``: what the player got, but without the host's tone.
+    """Of one fault, seconds. ``toneless``: what the player got, but without the host's tone (of a
+    Janus that died it holds the host's own way back: he is told, starts anew, joins).
 
     ``on_air``: until the status was ``onair`` for good; 0 if it never was anything else.
     """
@@ -78,7 +80,7 @@ class Loss:
 
     @property
     def lost(self) -> float:
-        return max(self.silence, self.missing)
+        return max(self.silence, self.missing, self.toneless)
 
 
 class Scene:
@@ -246,4 +248,5 @@ async def _toneless(player: Player, moment: Moment) -> float:
     for entry, body in player.segments:
         if entry.end is not None and entry.end > moment.wall:
             runs[f"{entry.run}#{entry.seams}"] = runs.get(f"{entry.run}#{entry.seams}", b"") + body
-    return sum([tone.silent_seconds(await tone.decode(run), HERTZ) for run in runs.values()])
+    found = sum([tone.silent_seconds(await tone.decode(run), HERTZ) for run in runs.values()])
+    return found if found > len(runs) * EDGE_SECONDS else 0.0

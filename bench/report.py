@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.table import Table
 
-from bench.faults import CASES, Loss
+from bench.faults import CASES, Case, Loss
 from bench.figures import Goal, Summary, ms, percentile
 from bench.latency import STEPS, Latencies
 from bench.playable import Times
@@ -105,25 +105,31 @@ def rates(console: Console, found: Rates) -> bool:
 
 
 def losses(console: Console, found: Mapping[str, Sequence[Loss]]) -> bool:
-    """One row a fault: median / worst. What broke the rules of a playlist is told below."""
-    table = Table(title="kill -9, median / worst")
-    columns = ("", "silence", "audio missing", "segments", "no tone", "onair again", "reloads")
-    for column in (*columns, "goal"):
-        table.add_column(column, justify="left" if column in ("", "goal") else "right")
-    good = True
-    for case in (case for case in CASES if case.name in found):
-        runs = found[case.name]
-        lost = [loss.lost for loss in runs]
-        median, worst = percentile(lost, 0.5), max(lost)
-        reached = case.median.reached(median) and case.worst.reached(worst)
-        good &= reached and not any(loss.reloads or loss.wrong for loss in runs)
-        words = f"{case.median.words(median)} / {case.worst.words(worst)}"
-        table.add_row(case.name, *_pairs(runs), str(sum(loss.reloads for loss in runs)), words)
-    console.print(table)
+    """One row a fault, median / worst; then the goals, and what broke the rules of a playlist."""
+    counts = {len(runs) for runs in found.values()}
+    table = Table(title=f"kill -9, {max(counts)} each: median / worst, seconds")
+    for column in ("", "silence", "missing", "in segments", "no tone", "onair again", "reloads"):
+        table.add_column(column, justify="right" if column else "left")
     for name, runs in found.items():
-        for line in sorted({words for loss in runs for words in loss.wrong}):
-            console.print(f"{name}: {line}")
-    return good
+        table.add_row(name, *_pairs(runs), str(sum(loss.reloads for loss in runs)))
+    console.print(table)
+    cases = [case for case in CASES if case.name in found]
+    good = [_verdict(console, case, found[case.name]) for case in cases]
+    return all(good)
+
+
+def _verdict(console: Console, case: Case, runs: Sequence[Loss]) -> bool:
+    lost = [loss.lost for loss in runs]
+    median, worst = percentile(lost, 0.5), max(lost)
+    console.print(
+        f"{case.name}: lost {median:.1f} s at the median, goal {case.median.words(median)}; "
+        f"worst {worst:.1f} s, goal {case.worst.words(worst)}"
+    )
+    wrong = sorted({words for loss in runs for words in loss.wrong})
+    for line in wrong:
+        console.print(f"{case.name}: {line}")
+    reached = case.median.reached(median) and case.worst.reached(worst)
+    return reached and not wrong and not any(loss.reloads for loss in runs)
 
 
 def _pairs(runs: Sequence[Loss]) -> list[str]:

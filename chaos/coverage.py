@@ -8,8 +8,8 @@ meet within a few hundredths of a second even where nothing is lost: see TOLERAN
 ...     coverage.add(Entry(number, f"s_1_{number}.ts", 2.0, at, 0, None))
 >>> coverage.gaps()
 [(14.0, 18.5)]
->>> coverage.missing(), coverage.missing(since=16.0)
-(4.5, 2.5)
+>>> coverage.missing(), coverage.missing(since=16.0), coverage.missing(since=19.0)
+(4.5, 4.5, 0)
 """
 
 from chaos.playlist import Entry
@@ -41,5 +41,8 @@ class Coverage:
         return found
 
     def missing(self, since: float = 0.0) -> float:
-        """Seconds of such time after ``since`` (seconds since 1970)."""
-        return sum(end - max(begin, since) for begin, end in self.gaps() if end > since)
+        """Seconds of such time that ended after ``since`` (seconds since 1970).
+
+        What was lost before it counts too: an FFmpeg dies with its unfinished segment.
+        """
+        return sum(end - begin for begin, end in self.gaps() if end > since)

@@ -10,7 +10,7 @@ import json
 import subprocess
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from websockets.exceptions import WebSocketException
@@ -24,7 +24,8 @@ from pkg.secrets import host_pin
 PLUGIN = "janus.plugin.audiobridge"
 PAYLOAD_TYPE = 111
 ANSWER_SECONDS = 5.0
-KEEPALIVE_SECONDS = 20.0  # Janus forgets a silent session after 60 s
+LOOK_SECONDS = 0.5  # a Janus that died is noticed
+KEEPALIVE_LOOKS = 40  # every 20 s; Janus forgets a silent session after 60 s
 NOT_THERE = "is not in a Janus yet: ./onair rooms start"
 
 
@@ -69,6 +70,12 @@ class Session:
 
     def keep_alive(self) -> None:
         self.ask({"janus": "keepalive"})
+
+    def check(self) -> None:
+        """Read what came unasked. Raises WebSocketException if Janus is gone."""
+        with suppress(TimeoutError):
+            while True:
+                self._socket.recv(timeout=0)
 
 
 @contextmanager
@@ -122,11 +129,13 @@ def play(client: Client, master: bytes, room_id: str, hertz: int, seconds: int) 
 
 
 def _until_over(sender: subprocess.Popen[bytes], session: Session) -> None:
-    while True:
+    for look in itertools.count(1):
         try:
-            code = sender.wait(KEEPALIVE_SECONDS)
+            code = sender.wait(LOOK_SECONDS)
         except subprocess.TimeoutExpired:
-            session.keep_alive()
+            session.check()
+            if look % KEEPALIVE_LOOKS == 0:
+                session.keep_alive()
         else:
             if code != 0:
                 raise ToneError(f"FFmpeg ended with {code}")
