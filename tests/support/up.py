@@ -30,6 +30,18 @@ def until(fact: Callable[[], object], seconds: float = START_SECONDS) -> None:
         time.sleep(0.02)
 
 
+def onair(state: Path, *args: str, seconds: float) -> "subprocess.CompletedProcess[str]":
+    """``./onair`` as somebody beside the ``up`` of this state dir; whatever its exit code."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli", *args],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "ONAIR_STATE_DIR": str(state), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
 @dataclass
 class Running:
     process: subprocess.Popen[bytes]
