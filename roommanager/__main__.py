@@ -1,7 +1,9 @@
 """Wiring of the room manager: `./onair room-manager`."""
 
 import gc
+import os
 import secrets
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,10 +15,12 @@ from ulid import ULID
 
 from pkg import wiring
 from pkg.config import read_secret
+from pkg.election import Election
 from pkg.etcd.api import Etcd
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit, listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
+from pkg.model import Kind, Leader, ModuleId
 from pkg.tokens import Tokens
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
@@ -24,11 +28,13 @@ from roommanager.config import Config
 from roommanager.context import Context
 from roommanager.controller import RoomController
 from roommanager.hls import ORIGIN_TIMEOUT, Hls
-from roommanager.housekeeping import sweep_for_ever
+from roommanager.housekeeping import Housekeeping
 from roommanager.http import Outermost, refuse
+from roommanager.mending import Mender
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
 from roommanager.prober import DirectProber
+from roommanager.verdict import Fitness
 from roommanager.view import View
 from roommanager.vigil import Vigil
 from roommanager.wishes import Sources, Wishes
@@ -66,8 +72,16 @@ async def run(config: Config) -> None:
             context.readiness.clear("cache")
             await anyio.sleep_forever()
 
+        def gone(kind: Kind, module_id: ModuleId) -> bool:
+            return vigil.verdict(kind, module_id).fitness is Fitness.DEAD
+
+        mender = Mender(etcd, view, gone, lambda found: controller.queue.add(found.room_id))
+        keeping = Housekeeping(view, controller.queue, mender)
+        me = Leader(instance_id=str(ULID()), host=socket.gethostname(), pid=os.getpid())
+
         async def sweep() -> None:
-            await sweep_for_ever(view, controller.queue)
+            await view.informer.synced.wait()
+            await Election(etcd, "housekeeping", me).run(keeping.lead)
 
         await run_until_signal(
             [
