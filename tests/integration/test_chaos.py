@@ -45,14 +45,7 @@ def ffmpegs_of_ours(up: Running) -> list[psutil.Process]:
 def test_an_up_stands_it_and_is_as_before(up: Running) -> None:
     before = up.endpoints["pids"]
     chosen = ["--rooms=20"] if MINUTES else [*QUICK, "--rooms=5"]
-    done = onair(
-        up.state,
-        "chaos",
-        f"--minutes={MINUTES or 0.5}",
-        f"--seed={SEED}",
-        *chosen,
-        seconds=MOST_SECONDS,
-    )
+    done = chaos(up, f"--minutes={MINUTES or 0.5}", f"--seed={SEED}", *chosen)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 violations, nothing left over" in done.stdout
     assert ffmpegs_of_ours(up) == []
