@@ -125,11 +125,14 @@ class FfmpegProcesses:
         self._reap([running.pid])
 
     async def _end(self, handle: process.Handle, running: Running) -> None:
+        """A paused one would act on SIGTERM only when it goes on: it is killed at once."""
         name = f"{running.pid}.{running.started}"
-        if files.claim_stop(self._layout, running.room_id, running.epoch, name):
+        found = process.seen(running.pid)
+        patience = 0.0 if found is not None and found.paused else TERM_SECONDS
+        if patience and files.claim_stop(self._layout, running.room_id, running.epoch, name):
             handle.send(signal.SIGTERM)
         nudge(self._address, running.port)
-        if await handle.gone_within(TERM_SECONDS):
+        if await handle.gone_within(patience):
             return
         handle.send(signal.SIGKILL)
         if not await handle.gone_within(KILL_SECONDS):

@@ -148,10 +148,20 @@ class Machine:
             self.folders[where] = max(self.folders[where], first + whole - 1)
         return self.folders[where]
 
+    def seams(self, running: Running) -> int:
+        """How often another began and published something, under this epoch."""
+        mine = [p for p in self.processes.values() if _where(p.running) == _where(running)]
+        newest = max(self.newest(process) for process in mine)
+        return max(0, len({p.running.after for p in mine if p.running.after < newest}) - 1)
+
     def _end(self, process: FakeProcess, words: str) -> None:
         self.newest(process)
         process.dead, process.last_words = True, words
         process.wake()
+
+
+def _where(running: Running) -> tuple[RoomId, Epoch]:
+    return running.room_id, running.epoch
 
 
 def _farewell(process: FakeProcess) -> str:
@@ -188,7 +198,7 @@ class FakeProcesses:
         process = self._find(running)
         if process is None:
             return
-        await anyio.sleep(TERM_SECONDS if process.paused or process.stuck else TERM_TAKES)
+        await anyio.sleep(TERM_SECONDS if process.stuck else TERM_TAKES)
         self.machine.kill(running)
 
     async def exited(self, running: Running) -> None:
@@ -209,6 +219,7 @@ class FakeProcesses:
             newest=Segment(sequence, name, self.machine.segment_seconds) if own else None,
             hollow=own and self.machine.disk_full,
             last_words=process.last_words,
+            seams=self.machine.seams(running),
         )
 
     def unread(self, running: Running) -> int:
