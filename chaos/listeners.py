@@ -11,7 +11,6 @@ from chaos.player import Moment, Player
 from chaos.player import Report as PlayerReport
 from chaos.report import Violation
 from chaos.scene import Scene
-from chaos.schedule import Kind
 from chaos.speaker import Speaker
 from pkg.errors import ConfigError
 
@@ -33,8 +32,11 @@ class Heard:
 class Listeners:
     players: dict[str, Player]  # room → who listens to it
 
-    async def hear(self, since: Moment, kind: Kind) -> Heard:
-        """Wait until all hear what is played now, then judge what they met since that moment."""
+    async def hear(self, since: Moment, allowed: float) -> Heard:
+        """Wait until all hear what is played now, then judge what they met since that moment.
+
+        ``allowed``: seconds of audio that each may have missed.
+        """
         now = Player.now()
         wrong = []
         for room, player in self.players.items():
@@ -46,7 +48,9 @@ class Listeners:
         found = {room: player.report(since) for room, player in self.players.items()}
         for room, heard in found.items():
             wrong += [Violation(report.ORDER, f"{room}: {words}") for words in set(heard.wrong)]
-            wrong += [Violation(report.AUDIO, f"{room}: {words}") for words in _audio(heard, kind)]
+            wrong += [
+                Violation(report.AUDIO, f"{room}: {words}") for words in _audio(heard, allowed)
+            ]
         return Heard(
             max((heard.missing for heard in found.values()), default=0.0),
             max((heard.silence for heard in found.values()), default=0.0),
@@ -54,10 +58,10 @@ class Listeners:
         )
 
 
-def _audio(heard: PlayerReport, kind: Kind) -> list[str]:
+def _audio(heard: PlayerReport, allowed: float) -> list[str]:
     wrong = []
-    if heard.missing > kind.missing:
-        wrong.append(f"{heard.missing:.1f} s of audio are missing, allowed are {kind.missing:g}")
+    if heard.missing > allowed:
+        wrong.append(f"{heard.missing:.1f} s of audio are missing, allowed are {allowed:g}")
     if heard.reloads:
         wrong.append(
             f"a page would have had to reload {heard.reloads} times: {heard.failures[-3:]}"

@@ -14,7 +14,7 @@ from chaos.listeners import Listeners, listening
 from chaos.player import Player
 from chaos.report import Outcome, Report, Violation
 from chaos.scene import Scene
-from chaos.schedule import Fault, Kind
+from chaos.schedule import FAILOVER_SECONDS, Fault, Kind
 from pkg.errors import ConfigError, TransientError
 
 STEADY_ROOMS = 2
@@ -101,8 +101,9 @@ class Run:
         before = Player.now()
         await faults.do(fault, victim, self.scene.targets, self._drain)
         async with churn.held():
-            converged = await self._converge(fault.kind)
-            heard = await listeners.hear(before, fault.kind)
+            converged, failed_over = await self._converge(fault.kind)
+            allowed = FAILOVER_SECONDS if failed_over else 0.0
+            heard = await listeners.hear(before, max(allowed, fault.kind.missing))
         self._notice_always()
         violations = (*self._take(), *heard.violations)
         outcome = Outcome(
@@ -119,20 +120,28 @@ class Run:
         for violation in violations:
             self.say(f"    {violation.check}: {violation.says}")
 
-    async def _converge(self, kind: Kind) -> float:
-        """Seconds from the fault's end until all lists agree."""
+    async def _converge(self, kind: Kind) -> tuple[float, bool]:
+        """Seconds from the fault's end until all lists agree; and whether a lease ran out."""
         began = anyio.current_time()
-        await self._parts_are_back()
+        lost = await self._all_are_back()
         await self._settle(kind.converged_within)
-        return anyio.current_time() - began
+        return anyio.current_time() - began, lost
 
-    async def _parts_are_back(self) -> None:
+    async def _all_are_back(self) -> bool:
+        """Wait for every part. True if a module was so slow to come back that its lease ran out:
+        where `up` takes longer than that to start it again, failover is what should happen."""
+        lost = False
+        away = ["everything"]
         with anyio.move_on_after(BACK_SECONDS):
-            while self.scene.targets.missing():  # noqa: ASYNC110 - they are not our children
-                await anyio.sleep(POLL_SECONDS)
-            return
-        names = ", ".join(self.scene.targets.missing())
-        self._add(report.LISTS, f"{names}: not started again in {BACK_SECONDS:g} s")
+            while away:
+                fleet = await self.scene.api.modules()
+                lost |= any(module["health"] == "gone" for module in fleet)
+                away = [m["moduleId"] for m in fleet if m["health"] != "healthy"]
+                away += self.scene.targets.missing() if fleet else ["the API"]
+                await anyio.sleep(POLL_SECONDS if away else 0)
+        if away:
+            self._add(report.LISTS, f"not back after {BACK_SECONDS:g} s: {', '.join(away)}")
+        return lost
 
     async def _settle(self, within: float) -> None:
         findings = await tidy.settle(self.scene, within)

@@ -12,10 +12,10 @@ from pkg.errors import ConfigError, OnairError
 CALM_SECONDS = 30.0
 GONE_SECONDS = 60.0
 POLL_SECONDS = 0.25
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 10.0
 CALM_LOOKS = 2  # in a row
 SHOWN = 5
-NO_ETCD = "etcd does not answer"
+NOT_SEEN = "nothing was seen in time"
 
 
 async def clear(scene: Scene) -> None:
@@ -45,7 +45,7 @@ def _takes_rooms(module: dict[str, object], kind: str) -> bool:
 
 async def settle(scene: Scene, within: float) -> list[str]:
     """Wait until two looks in a row find nothing wrong; else what the last one found."""
-    calm, wrong = 0, [NO_ETCD]
+    calm, wrong = 0, [NOT_SEEN]
     with anyio.move_on_after(within):
         while calm < CALM_LOOKS:
             wrong = await _judged(scene)
@@ -56,26 +56,27 @@ async def settle(scene: Scene, within: float) -> list[str]:
 
 async def _judged(scene: Scene) -> list[str]:
     lists = await _look(scene)
-    return [NO_ETCD] if lists is None else scene.ours(judge.settled(lists))
+    return [lists] if isinstance(lists, str) else scene.ours(judge.settled(lists))
 
 
-async def _look(scene: Scene) -> Lists | None:
+async def _look(scene: Scene) -> Lists | str:
+    """In words why not, if there is nothing to be seen."""
     with anyio.move_on_after(LOOK_SECONDS):
         try:
             return await scene.witness.look()
-        except OnairError:
-            return None
-    return None
+        except OnairError as error:
+            return f"etcd does not answer: {error}"
+    return f"etcd, Janus and the processes cannot all be listed in {LOOK_SECONDS:g} s"
 
 
 async def end(scene: Scene) -> list[str]:
     """Delete our rooms; what is left of them after a minute, in words."""
-    left = [NO_ETCD]
+    left = [NOT_SEEN]
     with anyio.move_on_after(GONE_SECONDS):
         while left:
             await _delete(scene)
             lists = await _look(scene)
-            left = [NO_ETCD] if lists is None else leftovers(lists, scene.prefix)
+            left = [lists] if isinstance(lists, str) else leftovers(lists, scene.prefix)
             await anyio.sleep(POLL_SECONDS if left else 0)
     return left
 
