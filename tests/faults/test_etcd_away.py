@@ -1,0 +1,100 @@
+"""etcd frozen or dead: what can be vouched for is served, the rest refused quickly (fail static).
+
+Then it returns: all is well within ten seconds, and nobody was restarted or moved.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from tests.support import stack as stacks
+from tests.support.etcd import EtcdServer
+from tests.support.stack import Stack
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.etcd,
+    pytest.mark.janus,
+    pytest.mark.ffmpeg,
+    pytest.mark.timeout(180),
+]
+
+ROOMS = [f"r{n}" for n in range(4)]
+BOUND_SECONDS = 4.5  # a write and its reading back, two seconds each
+LEASE_SECONDS = 14.0  # every lease ends
+RECOVERY_SECONDS = 10.0
+
+
+def _revive(etcd: EtcdServer) -> None:
+    etcd.launch().wait_ready()
+
+
+HOW: dict[str, tuple[Callable[[EtcdServer], None], Callable[[EtcdServer], None]]] = {
+    "frozen": (EtcdServer.pause, EtcdServer.resume),
+    "dead": (EtcdServer.kill, _revive),
+}
+
+
+@pytest.fixture
+async def stack(anyio_backend: str, tmp_path: Path) -> AsyncGenerator[Stack]:
+    async with stacks.running(tmp_path, "", "/away", etcds=1) as running:
+        yield running
+
+
+async def media_of(stack: Stack, room: str) -> list[str]:
+    """Playlist, key and newest segment, as a player asks for them."""
+    base = httpx.URL(f"{stack.site.api_url()}/hls/{room}/live.m3u8")
+    text = (await stack.public.get(base)).text
+    key = text.partition('URI="')[2].partition('"')[0]
+    return [str(base), *(str(base.join(name)) for name in (key, text.split()[-1]))]
+
+
+async def refused(stack: Stack) -> None:
+    """Every call that etcd must answer, the writes first: 503, soon, and when to come back."""
+    calls = {
+        "POST": ["/rooms/idle/start", "/rooms/idle/start?wait=20", "/rooms/r1/stop"],
+        "DELETE": ["/rooms/r2", "/rooms/idle"],
+        "GET": ["/rooms/r0", "/rooms", "/modules", "/rooms/r0/explain"],
+    }
+    for method, paths in calls.items():
+        for path in paths:
+            with anyio.fail_after(BOUND_SECONDS):
+                answer = await stack.http.request(method, f"/api{path}")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2"), path
+
+
+async def served(stack: Stack, media: list[str]) -> None:
+    with anyio.fail_after(1):
+        for url in media:
+            assert (await stack.public.get(url)).status_code == 200, url
+        assert (await stack.public.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_away_for_longer_than_a_lease_and_back(stack: Stack, how: str) -> None:
+    etcd, (leave, come_back) = stack.etcds[0], HOW[how]
+    for room in ROOMS:
+        await stack.create(room)
+        await stack.start(room)
+    await stack.create("idle")
+    before = stack.ffmpegs(), sorted(await stack.janus_rooms())
+    leave(etcd)
+    try:
+        began = anyio.current_time()
+        await refused(stack)
+        while anyio.current_time() < began + LEASE_SECONDS:
+            await served(stack, await media_of(stack, "r0"))
+            await anyio.sleep(0.5)
+        await refused(stack)
+    finally:
+        await anyio.to_thread.run_sync(come_back, etcd)
+    with anyio.fail_after(RECOVERY_SECONDS):
+        await stack.ready()
+        for room in ROOMS:
+            await stack.becomes(room, "onair")
+    assert (stack.ffmpegs(), sorted(await stack.janus_rooms())) == before
+    assert await stack.status("idle") == "idle", "a refused start was not done later"
