@@ -109,6 +109,16 @@ def test_a_file_that_is_missing_or_broken_is_an_error(
         mixer.config.Config.load([])
 
 
+def test_no_name_for_the_seen_file_switches_it_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert Settings.load([]).etcd_seen_file is None
+    monkeypatch.setenv("ONAIR_ETCD_SEEN_FILE", "")
+    assert Settings.load([]).etcd_seen_file is None
+    monkeypatch.setenv("ONAIR_ETCD_SEEN_FILE", str(tmp_path / "seen"))
+    assert Settings.load([]).etcd_seen_file == tmp_path / "seen"
+
+
 def test_several_members_of_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONAIR_ETCD_ENDPOINTS", "http://a:1, https://b:2,")
     assert mixer.config.Config.load([]).etcd_endpoints == ("http://a:1", "https://b:2")
