@@ -1,0 +1,108 @@
+"""What a direct probe makes of whoever is (not) there: on real sockets, for that is its matter."""
+
+import json
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from pkg.model import Endpoints, Kind, ModuleId
+from roommanager.prober import DirectProber
+from roommanager.verdict import Answer
+
+pytestmark = pytest.mark.anyio
+M1 = ModuleId("m1")
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def saying(reply: bytes | None) -> AsyncGenerator[int]:
+    """Somebody who says this to all, or nothing at all (None), and hangs up; its port."""
+
+    async def talk(stream: SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            if reply is None:
+                await anyio.sleep_forever()
+            else:
+                await stream.send(reply)
+
+    async with (
+        await anyio.create_tcp_listener(local_host=HERE) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, talk)
+        yield listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+        tasks.cancel_scope.cancel()
+
+
+def http(body: object, status: str = "200 OK") -> bytes:
+    content = json.dumps(body).encode()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+async def ask(kind: Kind, port: int) -> Answer:
+    where = Endpoints(probe=f"http://{HERE}:{port}/probe", ws=f"ws://{HERE}:{port}")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with anyio.fail_after(2.5):
+            return await DirectProber(client).probe(kind, M1, where)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "answer"),
+    [
+        (Kind.MIXER, http({"kind": "mixer", "mixerId": "m1"}), Answer.ANSWERS),
+        (Kind.MIXER, http({"kind": "mixer", "mixerId": "m2"}), Answer.REFUSED),
+        (Kind.MIXER, http(["m1"]), Answer.REFUSED),
+        (Kind.MIXER, http({}, "404 Not Found"), Answer.REFUSED),
+        (Kind.MIXER, b"", Answer.SILENT),
+        (Kind.MIXER, None, Answer.SILENT),
+        (Kind.JANUS, http({}, "200 OK"), Answer.REFUSED),
+        (Kind.JANUS, b"", Answer.SILENT),
+        (Kind.JANUS, None, Answer.SILENT),
+    ],
+)
+async def test_whoever_listens(kind: Kind, reply: bytes | None, answer: Answer) -> None:
+    async with saying(reply) as port:
+        assert await ask(kind, port) is answer
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_port_where_nobody_listens_is_refused(kind: Kind) -> None:
+    with socket.socket() as free:
+        free.bind((HERE, 0))
+        assert await ask(kind, free.getsockname()[1]) is Answer.REFUSED
+
+
+async def pong(connection: ServerConnection) -> None:
+    asked = json.loads(await connection.recv())
+    assert asked["janus"] == "ping"
+    await connection.send(json.dumps({"janus": "pong", "transaction": asked["transaction"]}))
+
+
+async def silence(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+@pytest.mark.parametrize(("talk", "answer"), [(pong, Answer.ANSWERS), (silence, Answer.SILENT)])
+async def test_a_janus(talk: Callable[[ServerConnection], Awaitable[None]], answer: Answer) -> None:
+    async with serve(talk, HERE, 0, subprotocols=[Subprotocol("janus-protocol")]) as server:
+        assert await ask(Kind.JANUS, server.sockets[0].getsockname()[1]) is answer
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("where", [Endpoints(), Endpoints(probe="http://[", ws="nonsense")])
+async def test_without_an_address_nothing_is_proven(kind: Kind, where: Endpoints) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert await DirectProber(client).probe(kind, M1, where) is Answer.SILENT
