@@ -8,7 +8,7 @@ from pkg.etcd.api import Delete
 from pkg.model import Desired, Ended, Epoch
 from roommanager import hls
 from roommanager.sources import NotOnAirError, NotYetError
-from tests.support.airwaves import Waves, live, name, waves
+from tests.support.airwaves import Waves, listing, live, name, waves
 from tests.support.virtual import BLUE, M1, put
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +62,39 @@ async def test_a_replica_never_goes_back_to_an_older_epoch() -> None:
         s.origins.down = set()
         await s.wish(live(9, seams=1))
         assert name(9, 2) in await s.hear()
+
+
+async def test_seams_are_numbered_over_all_epochs_and_the_target_never_sinks() -> None:
+    """Hosts may be set to segments of other lengths."""
+    async with waves() as s:
+        s.origins.texts[5] = listing(5, range(2, 9), runs=(0, 6), target=4)
+        text = await s.hear()
+        assert "#EXT-X-DISCONTINUITY-SEQUENCE:0\n" in text
+        s.origins.lists(9, range(3))
+        await s.wish(live(9, seams=2, previous=5))
+        text = await s.later()
+        assert "#EXT-X-DISCONTINUITY-SEQUENCE:1\n" in text, "its first segment begins the second"
+        assert "#EXT-X-TARGETDURATION:4\n" in text
+        s.origins.lists(9, range(1, 4))
+        assert "#EXT-X-DISCONTINUITY-SEQUENCE:2\n" in await s.later()
+
+
+async def test_the_previous_one_and_an_ended_one_keep_their_numbers() -> None:
+    async with waves() as s:
+        s.origins.lists(5, range(2, 9))
+        before = live(9, seams=4, previous=5)
+        assert before.previous is not None
+        seams = before.previous.model_copy(update={"seams": 3})
+        await s.wish(before.model_copy(update={"previous": seams}))
+        assert "#EXT-X-DISCONTINUITY-SEQUENCE:3\n" in await s.hear()
+        await anyio.sleep(hls.IDLE_SECONDS + 1)
+        ended = Ended(
+            room_id=BLUE, mixer_id=M1, epoch=Epoch(5), nonce="n1", origin="http://o", seams=3
+        )
+        await s.etcd.txn([], [Delete(keys.room(BLUE, leaf)) for leaf in ("livemeta", "mixer")])
+        await put(s.etcd, keys.ended(M1, BLUE), ended)
+        await s.seen()
+        assert "#EXT-X-DISCONTINUITY-SEQUENCE:3\n" in await s.hear()
 
 
 async def test_if_the_previous_one_dies_meanwhile_the_new_one_is_heard_as_soon_as_it_can() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roommanager.playlist import Links, compose, epoch_of, has_segments, key_link
+from roommanager.playlist import SEAM, Links, compose, epoch_of, has_segments, joined, key_link
 
 TEXT = """#EXTM3U
 #EXT-X-MEDIA-SEQUENCE:7
@@ -48,3 +48,12 @@ def test_no_text_of_an_origin_breaks_the_composing(text: str) -> None:
 def test_only_segment_names_have_an_epoch(name: str) -> None:
     epoch = epoch_of(name)
     assert epoch is None or name.startswith("s_")
+
+
+def test_an_origin_too_old_to_count_is_taken_at_its_tags() -> None:
+    """A mixer of before: all is well until an FFmpeg restart of its own scrolls out."""
+    head = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n"
+    first, later = f"{head}{SEAM}\n#EXTINF:2.0,\ns_5_7.ts\n", f"{head}#EXTINF:2.0,\ns_5_7.ts\n"
+    assert SEAM + "\n" not in joined(first, 0, 2)
+    assert "SEQUENCE:2\n" + SEAM + "\n" in joined(first, 3, 2)
+    assert "DISCONTINUITY-SEQUENCE:3\n#EXTINF" in joined(later, 3, 2)
