@@ -108,6 +108,20 @@ async def test_a_password_that_is_taken_back_ends_nothing() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_renewal_that_is_refused_for_a_moment_is_tried_again() -> None:
+    module = Module()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(module.heart.run)
+        await module.heart.registered.wait()
+        module.etcd.granted = 0
+        module.etcd.renewal_refusal = AccessError("user database is being changed")
+        await anyio.sleep(TTL_SECONDS / 2)
+        module.etcd.renewal_refusal = None
+        await anyio.sleep(60)
+        assert module.etcd.granted == 0, "the lease was never lost"
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_wrong_password_at_the_start_ends_the_start() -> None:
     module = Module()
     module.etcd.refusal = AccessError("wrong password")
