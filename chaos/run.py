@@ -102,8 +102,8 @@ class Run:
         await faults.do(fault, victim, self.scene.targets, self._drain)
         async with churn.held():
             converged, failed_over = await self._converge(fault.kind)
-            allowed = FAILOVER_SECONDS if failed_over else 0.0
-            heard = await listeners.hear(before, max(allowed, fault.kind.missing))
+            allowed = max(FAILOVER_SECONDS if failed_over else 0.0, fault.kind.missing)
+            heard = await listeners.hear(before, allowed)
         self._notice_always()
         violations = (*self._take(), *heard.violations)
         outcome = Outcome(
@@ -113,6 +113,7 @@ class Run:
             converged,
             heard.missing,
             heard.silence,
+            allowed,
             violations,
         )
         self.report.outcomes.append(outcome)

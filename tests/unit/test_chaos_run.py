@@ -131,7 +131,10 @@ def _text(made: Report) -> str:
 def test_the_table_has_the_worst_of_each_fault_and_each_violation_in_full() -> None:
     bad = (Violation(report.ORDER, "blue: media sequence went back from 9 to 3"),)
     made = Report(
-        [Outcome(1, KILL, "mixer", 1.0, 0.0, 0.2), Outcome(5, KILL, "x", 4.5, 2.0, 3, bad)]
+        [
+            Outcome(1, KILL, "mixer", 1.0, 0.0, 0.2, 0.0),
+            Outcome(5, KILL, "x", 4.5, 2.0, 3.0, 0.0, bad),
+        ]
     )
     shown = _text(made)
     (row,) = [line for line in shown.splitlines() if line.strip().startswith(KILL.name)]
@@ -142,6 +145,6 @@ def test_the_table_has_the_worst_of_each_fault_and_each_violation_in_full() -> N
 
 
 def test_without_a_violation_it_says_that_nothing_is_left() -> None:
-    made = Report([Outcome(1, KILL, "mixer", 1.0, 0.0, 0.2)])
+    made = Report([Outcome(1, KILL, "mixer", 1.0, 0.0, 0.2, 0.0)])
     assert "1 fault, 0 violations, nothing left over" in _text(made)
     assert made.exit_code == 0
