@@ -157,6 +157,7 @@ async def test_stopping_in_the_midst_waits_for_both_mixers() -> None:
     async with ten_on_m1() as on:
         await mark(on.modules.etcd, Kind.MIXER, M1, Mark.DRAINING)
         await until(lambda: live_of(on.store, FIRST).previous is not None)
+        await until(lambda: on.status(FIRST) is RoomStatus.ONAIR)
         on.modules.stuck.add(M1)
         await on.one.wishes.stop(FIRST)
         await anyio.sleep(60)

@@ -105,7 +105,7 @@ async def test_nobody_can_take_it_and_then_somebody_can() -> None:
         await on.start(BLUE)
         await put(on.modules.etcd, keys.heartbeat(Kind.MIXER, M3), heartbeat(5, "disk full"))
         await on.loses(Kind.MIXER, M1, Answer.REFUSED)
-        await anyio.sleep(60)
+        await anyio.sleep(62)  # between two looks
         assert live_of(on.store).mixer_id == M1
         told = await on.explain()
         assert "Mixer m1 is dead: its lease is gone and nobody listens where it was; " in told
@@ -120,7 +120,7 @@ async def test_a_place_that_is_freed_is_taken_at_once() -> None:
         await on.modules.register(Kind.MIXER, M2, 1)
         await on.start(RoomId("other"))
         await on.loses(Kind.MIXER, M1, Answer.REFUSED)
-        await anyio.sleep(60)
+        await anyio.sleep(62)  # between two looks
         await on.one.wishes.delete(RoomId("other"))
         await until(lambda: on_m2(on), within=SOON)
 

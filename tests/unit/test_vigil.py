@@ -107,6 +107,20 @@ async def test_each_loss_in_a_mass_of_them_begins_the_wait_anew() -> None:
         assert fitness(on, holder) is Fitness.DEAD
 
 
+async def test_what_was_asked_of_an_ill_one_says_nothing_once_it_is_gone() -> None:
+    async with stage({M1: 5}) as on:
+        await on.start(BLUE)
+        on.prober.answers[J1] = Answer.REFUSED
+        ill = heartbeat(5, "Janus does not answer")
+        await put(on.modules.etcd, keys.heartbeat(Kind.JANUS, J1), ill)
+        await until(lambda: on.one.vigil.verdict(Kind.JANUS, J1).proven)
+        told: list[Fitness] = []
+        on.one.vigil.on_verdict(lambda _: told.append(fitness(on, J1, Kind.JANUS)))
+        await on.loses(Kind.JANUS, J1, Answer.ANSWERS)
+        await anyio.sleep(60)
+        assert set(told) == {Fitness.UNSURE}
+
+
 async def test_a_manager_that_comes_later_finds_what_is_dead() -> None:
     async with stage({M1: 5}) as on:
         await on.start(BLUE)
