@@ -20,7 +20,9 @@ Runs = tuple[int, ...]
 
 
 def parse(text: str, epoch: int) -> Runs:
-    """Ascending. An epoch without a list was begun by a mixer that kept none: one run so far.
+    """Ascending; two runs with one first number are one, for the former published nothing.
+
+    An epoch without a list was begun by a mixer that kept none: one run so far.
 
     >>> parse("7340032\\n7340035\\n7340035\\n", 7), parse("", 7)
     ((7340032, 7340035), (7340032,))
@@ -34,8 +36,7 @@ def encode(runs: Runs) -> bytes:
 
 
 def begun_before(runs: Runs, number: int) -> int:
-    """Two runs with one first number count once: the former published nothing."""
-    return bisect_left(sorted(set(runs)), number)
+    return bisect_left(runs, number)
 
 
 def seams(runs: Runs, following: int) -> int:

@@ -39,13 +39,12 @@ ORIGIN_TIMEOUT = httpx.Timeout(3.0, connect=1.0)
 
 @dataclass(slots=True)
 class _Shown:
-    """What was served last of a room. ``looked`` and ``looked_at``: for whom, and when we tried."""
+    """What was served last of a room. ``looked_at``: when we last tried for a newer one."""
 
     source: Source
     media: Media
     target: int
     text: str
-    looked: Air
     looked_at: float
     asked_at: float
 
@@ -70,7 +69,7 @@ class Hls:
         shown = self._lately(air)
         if shown is not None:
             shown.asked_at = now
-            if shown.looked == air and now - shown.looked_at < PLAYLIST_SECONDS:
+            if now - shown.looked_at < PLAYLIST_SECONDS:
                 return shown.text, air
         flight = self._flights.join((air.room_id, air.nonce), lambda: self._refresh(air))
         if shown is None:
@@ -101,7 +100,7 @@ class Hls:
         if found is not None:
             return self._show(air, *found)
         if shown is not None:  # the same time on air: what was served before is served again
-            shown.looked, shown.looked_at = air, anyio.current_time()
+            shown.looked_at = anyio.current_time()
             return shown
         if air.ended:
             raise NotOnAirError(f"room {air.room_id} is not on air")
@@ -174,7 +173,7 @@ class Hls:
         before, lately, now = self._of(air), self._lately(air), anyio.current_time()
         target = max(media.target, before.target if before else 0)
         text = joined(media.text, source.seams, target)
-        shown = _Shown(source, media, target, text, air, now, now)
+        shown = _Shown(source, media, target, text, now, now)
         self._shown[source.room_id] = shown
         self._shown.move_to_end(source.room_id)
         while len(self._shown) > MAX_PLAYLISTS:

@@ -20,6 +20,8 @@ async def test_a_playlist_is_fetched_once_for_all_who_ask() -> None:
         assert s.origins.asked_for("live.m3u8") == 1
         assert len({a[0] for a in answers if isinstance(a, tuple)}) == 1
         assert len(answers) == 100
+        await s.ask()
+        assert s.origins.asked_for("live.m3u8") == 1
         await anyio.sleep(hls.PLAYLIST_SECONDS)
         await s.ask(10)
         assert s.origins.asked_for("live.m3u8") == 2

@@ -125,6 +125,7 @@ def test_a_lost_playlist_is_a_seam_and_a_silent_one_was_never_there(layout: Layo
     (folder / f"s_7_{first + 1}.ts").write_bytes(b"sound")
     begin(layout, "")
     assert files.runs(layout, ROOM, EPOCH) == (first + 1, first + 2)
+    assert files.seams_so_far(layout, ROOM, EPOCH, "") == 0, "the second has published nothing"
 
 
 def test_the_list_of_runs_stays_as_long_as_the_playlist(layout: Layout) -> None:
