@@ -18,6 +18,7 @@ from pkg import keys
 from pkg.errors import TransientError
 from pkg.etcd.api import (
     AmbiguousError,
+    CompactedError,
     Compare,
     ConflictError,
     CreatedIs,
@@ -91,7 +92,7 @@ class Election:
     async def _until(self, fact: Callable[[], Awaitable[bool]]) -> None:
         """Look now, at each change of the key, and once in a while."""
         while True:
-            with anyio.move_on_after(RECHECK_SECONDS):
+            with anyio.move_on_after(RECHECK_SECONDS), suppress(CompactedError):
                 async with self._etcd.watch(self._key, since=None) as batches:
                     await anext(batches)
                     if await fact():
