@@ -30,7 +30,7 @@ from roommanager.controller import RoomController
 from roommanager.hls import ORIGIN_TIMEOUT, Hls
 from roommanager.housekeeping import Housekeeping
 from roommanager.http import Outermost, refuse
-from roommanager.mending import Mender
+from roommanager.mending import Displaced, Mender
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
 from roommanager.prober import DirectProber
@@ -75,7 +75,10 @@ async def run(config: Config) -> None:
         def gone(kind: Kind, module_id: ModuleId) -> bool:
             return vigil.verdict(kind, module_id).fitness is Fitness.DEAD
 
-        mender = Mender(etcd, view, gone, lambda found: controller.queue.add(found.room_id))
+        def displace(found: Displaced) -> None:
+            controller.displace(found.room_id, found.kind, found.why)
+
+        mender = Mender(etcd, view, gone, displace)
         keeping = Housekeeping(view, controller.queue, mender)
         me = Leader(instance_id=str(ULID()), host=socket.gethostname(), pid=os.getpid())
 

@@ -151,7 +151,7 @@ class RoomController:
 
     def displace(self, room_id: RoomId, kind: Kind, why: str) -> None:
         """``mending`` found that a half runs where no place is left for it: it must move."""
-        live = self._view.room(room_id).live
+        live = self._view.live(room_id)
         if live is not None:
             self._around.displace(room_id, kind, live.half_epoch(kind), why)
             self.queue.add(room_id)

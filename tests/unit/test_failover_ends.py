@@ -156,3 +156,16 @@ async def test_a_failing_room_with_nowhere_to_go_stays() -> None:
         await anyio.sleep(60)
         assert live_of(on.store) == before
         assert "cannot keep FFmpeg running (no codec)" in await on.explain()
+
+
+@pytest.mark.parametrize(("kind", "other"), [(Kind.MIXER, M2), (Kind.JANUS, J2)])
+async def test_a_half_without_a_place_moves_once(kind: Kind, other: ModuleId) -> None:
+    async with stage({M1: 5}, {J1: 5}) as on:
+        await on.start(BLUE)
+        await on.modules.register(kind, other, 5)
+        on.one.controller.displace(BLUE, kind, "its place was lost, and all are taken")
+        await until(lambda: live_of(on.store).module(kind) == other, within=1)
+        await until(lambda: on.status() is RoomStatus.ONAIR)
+        after = live_of(on.store)
+        await anyio.sleep(60)
+        assert live_of(on.store) == after
