@@ -147,6 +147,7 @@ class RoomController:
             epoch=live.mixer_epoch,
             nonce=live.nonce,
             origin=mixer.heartbeat.endpoints.origin or "",
+            seams=live.seams,
         )
 
     def displace(self, room_id: RoomId, kind: Kind, why: str) -> None:
@@ -176,6 +177,9 @@ class RoomController:
         if parsed is not None:
             self.queue.add(parsed[0])
             return
+        if key == EVERYTHING:
+            self._enqueue_all()
+            return
         module = keys.parse_module(key)
         if module is None:
             return
@@ -186,6 +190,11 @@ class RoomController:
             self._enqueue_nowhere()
         if rest == "mark":
             self._enqueue_rooms((kind, module_id))
+
+    def _enqueue_all(self) -> None:
+        """The copy is whole, again: nobody waits out a backoff that an outage brought on."""
+        for room_id in self._view.rooms():
+            self.queue.add(room_id)
 
     def _enqueue_rooms(self, module: ModuleKey) -> None:
         """Every room that holds a place there."""

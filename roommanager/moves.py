@@ -58,10 +58,11 @@ def _with_janus(facts: RoomFacts, live: LiveMeta, place: Place, action: Reassign
 
 
 def _with_mixer_epoch(facts: RoomFacts, live: LiveMeta) -> dict[str, Any]:
-    """Its first segment is a seam, and comes after all of the old epoch."""
+    """Its first segment is a seam, and comes after all of the old epoch, if that was ever heard."""
     mixer, epoch = facts.mixer, Epoch(facts.revision)
     inside = mixer.seams if mixer and mixer.epoch == live.mixer_epoch else 0
-    return {"mixer_epoch": epoch, "epoch": epoch, "seams": live.seams + inside + 1}
+    seams = live.seams + inside + 1 if live.on_air_at else live.seams
+    return {"mixer_epoch": epoch, "epoch": epoch, "seams": seams}
 
 
 def _told(live: LiveMeta, place: Place, why: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """What ends while a module is dead, and modules that are ill rather than dead (I7, I8, I14)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
 
 from pkg import keys
-from pkg.etcd.memory import MemoryEtcd
-from pkg.model import Kind, LiveMeta, MixerState, MixerStatus, ModuleId
+from pkg.etcd.api import Compare, Op, TxnResult, UnavailableError
+from pkg.etcd.memory import MemoryEtcd, MemoryStore
+from pkg.model import Ended, Kind, LiveMeta, MixerState, MixerStatus, ModuleId
 from roommanager.status import RoomStatus
 from roommanager.verdict import Answer
 from tests.support.stage import Stage, blue_on_m1, on_m2, stage
@@ -17,8 +18,11 @@ from tests.support.virtual import (
     J2,
     M1,
     M2,
+    FakeProber,
+    Modules,
     heartbeat,
     live_of,
+    manager,
     observed,
     put,
     stored,
@@ -169,3 +173,56 @@ async def test_a_half_without_a_place_moves_once(kind: Kind, other: ModuleId) ->
         after = live_of(on.store)
         await anyio.sleep(60)
         assert live_of(on.store) == after
+
+
+async def test_the_last_playlist_of_a_moved_room_counts_its_seams() -> None:
+    async with blue_on_m1() as (on, _):
+        await on.loses(Kind.MIXER, M1, Answer.REFUSED)
+        await until(lambda: on_m2(on))
+        await on.one.wishes.stop(BLUE)
+        await until(idle(on))
+        kept = on.store.get(keys.ended(M2, BLUE))
+        assert kept is not None
+        assert Ended.decode(kept.value).seams == 1
+
+
+async def test_an_epoch_that_nobody_heard_is_no_seam() -> None:
+    async with stage({M1: 5}) as on:
+        on.modules.stuck.add(M1)
+        await on.one.wishes.create(BLUE, None, {})
+        await on.one.wishes.start(BLUE)
+        await on.modules.register(Kind.MIXER, M2, 5)
+        await on.loses(Kind.MIXER, M1, Answer.REFUSED)
+        await until(lambda: on_m2(on))
+        assert live_of(on.store).seams == 0
+
+
+class Refusing(MemoryEtcd):
+    """It can be read, and for a while takes no transaction."""
+
+    refuses = False
+
+    async def txn(
+        self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
+    ) -> TxnResult:
+        if self.refuses:
+            raise UnavailableError("no leader")
+        return await super().txn(compares, then, otherwise)
+
+
+async def test_after_an_outage_nobody_waits_for_a_backoff_that_it_brought_on() -> None:
+    store = MemoryStore()
+    modules, etcd = Modules(store), Refusing(store)
+    await modules.register_all()
+    async with manager(store, etcd=etcd) as one, anyio.create_task_group() as tasks:
+        tasks.start_soon(modules.run)
+        on = Stage(one, modules, FakeProber())
+        await on.start(BLUE)
+        await on.one.wishes.stop(BLUE)
+        etcd.refuses = True
+        await anyio.sleep(300)
+        assert not idle(on)()
+        etcd.refuses = False
+        etcd.cut_watches()
+        await until(idle(on), within=3.0)
+        tasks.cancel_scope.cancel()
