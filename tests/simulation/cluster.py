@@ -31,6 +31,7 @@ from pkg.etcd.memory import MemoryStore, check_form
 T = TypeVar("T")
 DEADLINE_SECONDS = 2.0  # of every call, as in pkg.etcd.client
 DEAF_SECONDS = 10.5  # until a watch in a black hole is noticed (facts.md)
+LATENCIES = (0.0005, 0.001, 0.002, 0.01)  # one way
 LATE_SHARE = 0.2  # of the writes a stopped etcd was sent, so many are executed when it wakes
 
 
@@ -98,10 +99,11 @@ class Cluster(MemoryStore):
         self._late.append(act)
 
     def forget_history(self) -> None:
-        """Compaction; whoever watches from now on must list first."""
+        """Compaction, and every watch is cut; those that lag behind are told that it is over."""
         self.compact()
         for stream in list(self._streams):
-            stream.fail(CompactedError(self.revision))
+            lags = stream.lags
+            stream.fail(CompactedError(self.revision) if lags else UnavailableError("cut"))
 
     def book(self) -> None:
         """A bookmark for every watch that shows less than there is."""
@@ -199,7 +201,7 @@ class Line:
             raise UnavailableError("etcd did not answer in time")
         self.cluster.expire()
         answer = act()
-        await self._travel()
+        await self._travel_back()
         return answer
 
     async def _write(self, act: Callable[[], T]) -> T:
@@ -210,7 +212,7 @@ class Line:
             raise AmbiguousError("etcd did not answer in time")
         self.cluster.expire()
         answer = self._execute(act)
-        await self._travel()
+        await self._travel_back()
         if self.answers_to_lose:
             self.answers_to_lose -= 1
             raise AmbiguousError("the answer was lost")
@@ -226,12 +228,19 @@ class Line:
     async def _travel(self) -> None:
         if self.dead:
             await anyio.sleep_forever()
-        await anyio.sleep(self._rng.choice((0.0005, 0.001, 0.002, 0.01)))
+        await anyio.sleep(self._rng.choice(LATENCIES))
+
+    async def _travel_back(self) -> None:
+        """Half the answers are there at once: nobody gets a turn between write and answer."""
+        if self.dead or self._rng.random() < 0.5:
+            await self._travel()
 
     async def _arrives(self) -> bool:
         """False if no answer came before the deadline. Raises UnavailableError."""
         if not self.cluster.reachable:
             raise UnavailableError("etcd is down")
+        if self.open.is_set() and self.cluster.running.is_set():
+            return True
         with anyio.move_on_after(DEADLINE_SECONDS):
             await self.open.wait()
             await self.cluster.running.wait()
@@ -252,6 +261,10 @@ class Stream:
         self._news = anyio.Event()
         self._shown = 0
 
+    @property
+    def lags(self) -> bool:
+        return bool(self._ready)
+
     def begin(self, start: int) -> None:
         self._put(Batch(start - 1))
         try:
@@ -271,6 +284,7 @@ class Stream:
 
     def fail(self, error: Exception) -> None:
         self._end = self._end or error
+        self._ready.clear()
         self._news.set()
 
     def _put(self, batch: Batch) -> None:
@@ -283,16 +297,21 @@ class Stream:
         return self
 
     async def __anext__(self) -> Batch:
+        while True:
+            await self._some()
+            if self._lag:
+                await anyio.sleep(self._rng.uniform(0.0, self._lag))
+            if not self._line.open.is_set():
+                await self._hear()
+            if self._ready:  # else it broke meanwhile
+                return self._ready.popleft()
+
+    async def _some(self) -> None:
         while not self._ready:
             if self._end is not None:
                 raise self._end
             self._news = anyio.Event()
             await self._news.wait()
-        if self._lag:
-            await anyio.sleep(self._rng.uniform(0.0, self._lag))
-        if not self._line.open.is_set():
-            await self._hear()
-        return self._ready.popleft()
 
     async def _hear(self) -> None:
         with anyio.move_on_after(DEAF_SECONDS):

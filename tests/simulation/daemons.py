@@ -7,14 +7,16 @@ does on the way out arrives anywhere), frozen by its fridge, and booted again as
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import anyio.lowlevel
+import httpx
 from anyio.abc import TaskGroup
 
 from janusmanager.controller import JanusController
 from janusmanager.controller import Node as JanusNode
-from janusmanager.housekeeping import Housekeeping
+from janusmanager.housekeeping import Housekeeping as JanusHousekeeping
 from janusmanager.plan import Self as JanusSelf
 from janusmanager.wellness import look
 from mixer import housekeeping as mixer_housekeeping
@@ -22,18 +24,23 @@ from mixer.controller import MixerController, Node
 from mixer.plan import Self
 from mixer.ports import Ports
 from pkg import keys
+from pkg.election import Election
 from pkg.heartbeat import WELL, Heart, Wellness
-from pkg.model import Endpoints, Heartbeat, Kind, ModuleId
+from pkg.model import Endpoints, Heartbeat, Kind, Leader, ModuleId, RoomId
 from pkg.schedule import Policy
-from roommanager import housekeeping
 from roommanager.allocator import Allocator
 from roommanager.controller import RoomController
+from roommanager.hls import Hls
+from roommanager.housekeeping import Housekeeping
+from roommanager.mending import Mender
 from roommanager.prober import Prober
+from roommanager.verdict import Fitness
 from roommanager.view import View
 from roommanager.vigil import Vigil
 from roommanager.wishes import Sources, Wishes
 from tests.simulation.clockwork import FRIDGE, Fridge
 from tests.simulation.cluster import Line
+from tests.simulation.listeners import listen
 from tests.simulation.parts import Host, SimJanus, SimProcesses
 
 MASTER = b"m" * 32
@@ -131,7 +138,7 @@ class JanusDaemon(Daemon):
         await heart.registered.wait()
         tasks.start_soon(controller.assignments.informer.run)
         tasks.start_soon(controller.work)
-        tasks.start_soon(Housekeeping(controller, janus_id).sweep_for_ever)
+        tasks.start_soon(JanusHousekeeping(controller, janus_id).sweep_for_ever)
 
 
 @dataclass(eq=False)
@@ -163,6 +170,9 @@ class MixerDaemon(Daemon):
 class ManagerDaemon(Daemon):
     sources: Sources = field(kw_only=True)
     prober: Prober = field(kw_only=True)
+    origins: httpx.AsyncClient = field(kw_only=True)
+    heard: Callable[[str, RoomId, int], None] = field(kw_only=True)
+    rooms: tuple[RoomId, ...] = field(kw_only=True)
     view: View | None = None
     wishes: Wishes | None = None
 
@@ -179,4 +189,18 @@ class ManagerDaemon(Daemon):
         self.view, self.wishes = view, Wishes(line, view, allocator, self.sources)
         tasks.start_soon(vigil.run)
         tasks.start_soon(controller.run)
-        tasks.start_soon(housekeeping.sweep_for_ever, view, controller.queue)
+        tasks.start_soon(self._keep_house, line, view, vigil, controller)
+        name = f"{self.name}-{self.boots}"
+        hear = partial(self.heard, name)
+        tasks.start_soon(listen, Hls(view, self.origins), view, self.rooms, hear)
+
+    async def _keep_house(
+        self, line: Line, view: View, vigil: Vigil, controller: RoomController
+    ) -> None:
+        def gone(kind: Kind, module_id: ModuleId) -> bool:
+            return vigil.verdict(kind, module_id).fitness is Fitness.DEAD
+
+        mender = Mender(line, view, gone, lambda found: controller.queue.add(found.room_id))
+        keeping = Housekeeping(view, controller.queue, mender)
+        me = Leader(instance_id=f"{self.name}-{self.boots}", host=self.name, pid=1)
+        await Election(line, "housekeeping", me).run(keeping.lead)

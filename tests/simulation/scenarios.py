@@ -58,6 +58,7 @@ faults: list[st.SearchStrategy[Step]] = [
         steps.HarmLine, st.sampled_from(DAEMONS), st.sampled_from(["hole", "cut", "lose"]), seconds
     ),
     st.builds(steps.Compact),
+    st.builds(steps.DeleteSlot, st.integers(0, 5)),
 ]
 WAITS = (0.0, 0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 9.0, 11.0, 15.0, 31.0)
 act: st.SearchStrategy[Step] = st.one_of(ask, st.sampled_from(faults).flatmap(lambda fault: fault))

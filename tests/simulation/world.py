@@ -20,7 +20,9 @@ from tests.simulation.cluster import Cluster, Line
 from tests.simulation.daemons import Daemon, JanusDaemon, ManagerDaemon, MixerDaemon
 from tests.simulation.laws import Laws, ViolationError
 from tests.simulation.ledger import Call, Ledger, Verb
+from tests.simulation.listeners import Origins
 from tests.simulation.parts import Host, SimJanus, Studio
+from tests.support.fake_processes import Machine
 
 JANUSES, MIXERS, MANAGERS = ("j1", "j2"), ("m1", "m2", "m3"), ("r1", "r2")
 ROOMS = tuple(RoomId(room) for room in ("a", "b", "c"))
@@ -50,9 +52,7 @@ class World:
         self.hosts = {m: Host(m, f"10.0.0.{n}", self.note) for n, m in enumerate(MIXERS, 1)}
         self.studio.hosts.extend(self.hosts.values())
         self.januses = {j: SimJanus(ModuleId(j), self.studio) for j in JANUSES}
-        self.managers = {
-            r: ManagerDaemon(r, seed, self.connect, sources=sources, prober=self) for r in MANAGERS
-        }
+        self.managers = {r: self._manager(r, sources) for r in MANAGERS}
         self.daemons: dict[str, Daemon] = {**self.managers}
         for j, janus in self.januses.items():
             capacity = CAPACITY[Kind.JANUS]
@@ -60,6 +60,30 @@ class World:
         for m, host in self.hosts.items():
             capacity = CAPACITY[Kind.MIXER]
             self.daemons[m] = MixerDaemon(m, seed, self.connect, host=host, capacity=capacity)
+
+    def _manager(self, name: str, sources: Sources) -> ManagerDaemon:
+        return ManagerDaemon(
+            name,
+            self.seed,
+            self.connect,
+            sources=sources,
+            prober=self,
+            origins=Origins(self.origin),
+            heard=self.heard,
+            rooms=ROOMS,
+        )
+
+    def origin(self, mixer: str) -> Machine | None:
+        """What the mixer daemon serves, while it does."""
+        daemon = self.daemons[mixer]
+        return self.hosts[mixer].machine if daemon.up and not daemon.fridge.frozen else None
+
+    def heard(self, replica: str, room_id: RoomId, sequence: int) -> None:
+        self.reach("playlist.served")
+        try:
+            self.laws.served(replica, room_id, sequence)
+        except ViolationError as violation:
+            self.fail(violation)
 
     # -- noting ----------------------------------------------------------------------------
 
@@ -131,6 +155,7 @@ class World:
 
     def heal(self) -> None:
         """Every fault ends, and everything that was killed is started again."""
+        self._note_troubles()
         self.healed = True
         self.cluster.rise()
         self.cluster.go_on()
@@ -220,6 +245,8 @@ class World:
 
     def mark(self, kind: Kind, module: str, mark: Mark) -> None:
         """An operator's word, written by a replica that is nobody's."""
+        if mark is not Mark.READY:
+            self.troubled_at[ModuleId(module)] = anyio.current_time()
         key = keys.mark(kind, ModuleId(module))
         op = Delete(key) if mark is Mark.READY else Put(key, MarkRecord(mark=mark).encode())
         self.cluster.writer = "r0"
@@ -236,8 +263,14 @@ class World:
             self.studio.route()
             self._curse()
             self._note_troubles()
+            self._judge()
+
+    def _judge(self) -> None:
+        try:
             self.laws.look()
             self.laws.ports()
+        except ViolationError as violation:
+            self.fail(violation)
 
     def _curse(self) -> None:
         for host in self.hosts.values():
