@@ -1,18 +1,35 @@
-"""TCP in front of a server: cut its connections, swallow its answers, put another in its place."""
+"""TCP in front of a server: cut its connections, swallow, delay or replace its answers.
 
+Or put another server in its place.
+"""
+
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
 
 import anyio
 import anyio.abc
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+Late: TypeAlias = MemoryObjectSendStream[tuple[float, bytes]]
+Due: TypeAlias = MemoryObjectReceiveStream[tuple[float, bytes]]
+
+ENDS = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
 
 
 class Proxy:
-    """``port``: where new connections go; ``deaf`` swallows answers; ``shut`` takes nobody in."""
+    """``port``: where new connections go; ``deaf`` swallows answers; ``shut`` takes nobody in.
+
+    ``delay``: seconds that each answer is held back, any number at a time; ``instead``: bytes that
+    are sent in the place of each piece of an answer.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.deaf = self.shut = False
+        self.delay = 0.0
+        self.instead: bytes | None = None
         self.url = ""
         self._open: set[anyio.CancelScope] = set()
 
@@ -40,26 +57,41 @@ class Proxy:
     async def _both_ways(
         self, ours: anyio.abc.SocketStream, theirs: anyio.abc.SocketStream
     ) -> None:
-        async with anyio.create_task_group() as tasks:
+        late, due = anyio.create_memory_object_stream[tuple[float, bytes]](math.inf)
+        async with late, due, anyio.create_task_group() as tasks:
             self._open.add(tasks.cancel_scope)
             try:
-                tasks.start_soon(self._copy, tasks.cancel_scope, ours, theirs, False)
-                await self._copy(tasks.cancel_scope, theirs, ours, True)
+                tasks.start_soon(self._ask, tasks.cancel_scope, ours, theirs)
+                tasks.start_soon(self._listen, tasks.cancel_scope, theirs, late)
+                await self._answer(tasks.cancel_scope, due, ours)
             finally:
                 self._open.discard(tasks.cancel_scope)
 
-    async def _copy(
-        self,
-        both: anyio.CancelScope,
-        source: anyio.abc.SocketStream,
-        sink: anyio.abc.SocketStream,
-        answers: bool,
+    async def _ask(
+        self, both: anyio.CancelScope, source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream
     ) -> None:
-        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream):
-            while True:
-                data = await source.receive()
-                if not (answers and self.deaf):
-                    await sink.send(data)
+        with suppress(*ENDS):
+            async for data in source:
+                await sink.send(data)
+        both.cancel()
+
+    async def _listen(
+        self, both: anyio.CancelScope, source: anyio.abc.SocketStream, late: Late
+    ) -> None:
+        """Answers, each with when it is due."""
+        with suppress(*ENDS):
+            async for data in source:
+                if not self.deaf:
+                    late.send_nowait((anyio.current_time() + self.delay, self.instead or data))
+        both.cancel()
+
+    async def _answer(
+        self, both: anyio.CancelScope, due: Due, sink: anyio.abc.SocketStream
+    ) -> None:
+        with suppress(*ENDS):
+            async for when, data in due:
+                await anyio.sleep_until(when)
+                await sink.send(data)
         both.cancel()
 
 
