@@ -43,6 +43,7 @@ class RoomFacts:
     """``…_revision`` is the key's mod_revision, 0 if it is absent. ``revision``: of the read.
 
     ``held``: the places of this very assignment, ``previous`` among them, that are still taken.
+    ``janus_ill``: its module says that Janus is lost, which makes its word on the room old news.
     """
 
     room_id: RoomId
@@ -56,6 +57,7 @@ class RoomFacts:
     held: tuple[Holding, ...] = ()
     janus_revision: int = 0
     mixer_revision: int = 0
+    janus_ill: bool = False
 
     def place(self, kind: Kind) -> Holding | None:
         """The present half's place, if it is taken."""
@@ -95,11 +97,17 @@ def gather(
         mixer=mixer,
         mixer_revision=mixer_revision,
         held=_held(fleet, live) if live else (),
+        janus_ill=_is_ill(fleet, live) if live else False,
     )
 
 
 def from_kvs(room_id: RoomId, revision: int, kvs: Iterable[KV], fleet: Fleet) -> RoomFacts:
     return gather(room_id, revision, {kv.key: kv for kv in kvs}.get, fleet)
+
+
+def _is_ill(fleet: Fleet, live: LiveMeta) -> bool:
+    module = fleet.get(Kind.JANUS, live.janus_id)
+    return bool(module and module.heartbeat and module.heartbeat.ill)
 
 
 def _held(fleet: Fleet, live: LiveMeta) -> tuple[Holding, ...]:

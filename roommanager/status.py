@@ -30,7 +30,7 @@ def derive(facts: RoomFacts) -> RoomStatus:
         return RoomStatus.STOPPING
     if live.status is Desired.REMOVING:
         return RoomStatus.REMOVING
-    if is_on_air(live, facts.janus, facts.mixer):
+    if is_on_air(live, facts.janus, facts.mixer) and not facts.janus_ill:
         return RoomStatus.ONAIR
     return RoomStatus.DEGRADED if live.on_air_at else RoomStatus.STARTING
 
@@ -104,7 +104,8 @@ def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet, judged: Ju
     if state is None or state.epoch != live.half_epoch(kind):
         return f"{name} has not taken the room yet{sick}"
     if state.status in {MixerStatus.PUBLISHING, JanusStatus.FORWARDING}:
-        return f"{name} is not well{sick}" if sick else None
+        ill = kind is Kind.JANUS and facts.janus_ill
+        return f"{name} is not well{sick}" if sick or ill else None
     words = {
         MixerStatus.STARTING: "waits for its first segment",
         MixerStatus.STARVED: "gets no sound from Janus",

@@ -98,3 +98,18 @@ async def test_nobody_else_has_a_janus() -> None:
         assert live_of(on.store) == before
         assert "no other janus can take the room." in await on.explain()
         assert JanusStatus.FORWARDING in str(on.store.get(keys.room(BLUE, "janus")))
+
+
+async def test_a_room_whose_janus_is_lost_is_not_on_air_whatever_its_keys_say() -> None:
+    async with stage({M1: 5}) as on:
+        await on.start(BLUE)
+        lost = heartbeat(5, "Janus does not answer")
+        await put(on.modules.etcd, keys.heartbeat(Kind.JANUS, J1), lost)
+        await seen(on.one)
+        assert on.status() is RoomStatus.DEGRADED
+        assert (await on.explain()).startswith("Janus j1 is not well (Janus does not answer).")
+        await anyio.sleep(20)
+        assert (await on.explain()).startswith("Janus j1 is not well.")
+        await put(on.modules.etcd, keys.heartbeat(Kind.JANUS, J1), heartbeat(5))
+        await seen(on.one)
+        assert on.status() is RoomStatus.ONAIR
