@@ -1,7 +1,5 @@
 """A cluster of three whose leader dies or freezes: no acknowledged write is lost, stalls end."""
 
-import json
-import subprocess
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +8,7 @@ import pytest
 
 from pkg.etcd.api import AmbiguousError, CreatedIs, Etcd, Put, UnavailableError, commit
 from pkg.etcd.client import EtcdClient, EtcdOptions
-from tests.support.etcd import EtcdServer, cluster
+from tests.support.etcd import EtcdServer, cluster, leader_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
 
@@ -68,20 +66,6 @@ class Writer:
                 if over:
                     return
             await anyio.sleep(0.005)
-
-
-def leader_of(members: list[EtcdServer]) -> EtcdServer:
-    urls = ",".join(member.url for member in members)
-    argv = ["etcdctl", "--endpoints", urls, "endpoint", "status", "-w", "json"]
-    run = subprocess.run(
-        argv, env={"ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=10
-    )
-    found = {row["Endpoint"]: row["Status"] for row in json.loads(run.stdout)}
-    return next(m for m in members if _leads(found[m.url]))
-
-
-def _leads(status: dict[str, dict[str, object]]) -> bool:
-    return status["leader"] == status["header"]["member_id"]
 
 
 @pytest.mark.parametrize("blow", BLOWS)

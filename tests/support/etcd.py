@@ -160,6 +160,20 @@ def cluster(size: int) -> Iterator[list[EtcdServer]]:
         yield [server.wait_ready() for server in servers]
 
 
+def leader_of(members: Sequence[EtcdServer]) -> EtcdServer:
+    urls = ",".join(member.url for member in members)
+    argv = ["etcdctl", "--endpoints", urls, "endpoint", "status", "-w", "json"]
+    run = subprocess.run(
+        argv, env={"ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=10
+    )
+    found = {row["Endpoint"]: row["Status"] for row in json.loads(run.stdout)}
+    return next(m for m in members if _leads(found[m.url]))
+
+
+def _leads(status: dict[str, dict[str, object]]) -> bool:
+    return status["leader"] == status["header"]["member_id"]
+
+
 def shared_url(flavour: str, directory: Path) -> str:
     """The run's one server of this flavour; whoever asks first has it started.
 
