@@ -1,14 +1,26 @@
 """``./onair bench …``: each command starts an Onair of its own, measures, and cleans up."""
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 from rich.console import Console
 
-from bench import faults, latency, playable, report, throughput
+from bench import (
+    drain,
+    faults,
+    idle,
+    latency,
+    outage,
+    page,
+    playable,
+    report,
+    report_rooms,
+    throughput,
+)
 from bench.http import UnexpectedAnswerError
 from bench.report import Progress
 from bench.stack import ONE_OF_EACH, Stack, private_stack
@@ -73,9 +85,7 @@ def fault(
     only: Annotated[str, typer.Option(help=f"all, or one of: {FAULTS}")] = "all",
 ) -> None:
     """kill -9 of each part in turn: what a listener loses, with two of everything."""
-    count = runs * sum(only in ("all", case.name) for case in faults.CASES)
-    if not count:
-        raise typer.BadParameter(f"--only {only}: one of {FAULTS}")
+    count = runs * chosen(only)
 
     async def measure(stack: Stack) -> bool:
         with Progress("kill, listen, recover", count) as progress:
@@ -86,14 +96,93 @@ def fault(
     raise typer.Exit(run(measure, many=faults.TWO_OF_EACH, limit=limit))
 
 
-def run(measure: Measuring, many: Many = ONE_OF_EACH, limit: float = LIMIT_SECONDS) -> int:
+def chosen(only: str) -> int:
+    """How many cases are meant. Raises BadParameter if none is."""
+    count = sum(only in ("all", case.name) for case in faults.CASES)
+    if not count:
+        raise typer.BadParameter(f"--only {only}: one of {FAULTS}")
+    return count
+
+
+@app.command("browser")
+def browse(
+    hls_js: Annotated[Path, typer.Option(help="hls.min.js of `npm pack hls.js`, in dist/")],
+    only: Annotated[str, typer.Option(help=f"all, or one of: {FAULTS}")] = "all",
+) -> None:
+    """kill -9 of each part in turn under a page that plays by hls.js in Chromium."""
+    count = chosen(only)
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("kill, watch the page", count) as progress:
+            found = await page.measure(stack, hls_js, only, progress.step)
+        return report_rooms.pages(console, found)
+
+    limit = LIMIT_SECONDS + 2 * count * faults.RUN_SECONDS
+    raise typer.Exit(run(measure, many=faults.TWO_OF_EACH, limit=limit))
+
+
+@app.command("idle")
+def rest(
+    rooms: Annotated[int, typer.Option(min=1, help="on air in the second turn")] = 20,
+    seconds: Annotated[float, typer.Option(min=1, help="of each turn")] = 60.0,
+) -> None:
+    """What etcd writes and every part uses while nothing changes: without rooms, then with."""
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("nothing changes", 2) as progress:
+            turns = await idle.measure(stack, rooms, seconds, progress.step)
+        return report_rooms.idle(console, turns)
+
+    raise typer.Exit(run(measure, limit=LIMIT_SECONDS + 2 * seconds + rooms * 5))
+
+
+@app.command("outage")
+def away(
+    minutes: Annotated[float, typer.Option(min=0, help="etcd is stopped; 0: not at all")] = 7.0,
+    pause: Annotated[float, typer.Option(min=0, help="seconds it is frozen before; 0: no")] = 14.0,
+    rooms: Annotated[int, typer.Option(min=outage.LISTENED, max=150, help="on air")] = 20,
+) -> None:
+    """etcd frozen for longer than every lease, then stopped for minutes, with rooms on air."""
+    seconds = round(pause + minutes * 60)
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("etcd is away", seconds) as progress:
+            found = await outage.measure(stack, rooms, pause, minutes * 60, progress.step)
+        return report_rooms.outages(console, found)
+
+    limit = LIMIT_SECONDS + 2 * seconds + rooms * 5
+    raise typer.Exit(run(measure, many=faults.TWO_OF_EACH, limit=limit))
+
+
+@app.command("drain")
+def leave(
+    rooms: Annotated[int, typer.Option(min=4, max=30, help="on the mixer")] = 10,
+) -> None:
+    """A mixer full of rooms is drained: with enough places elsewhere, with too few, taken back."""
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("drains", 3) as progress:
+            found = await drain.measure(stack, rooms, progress.step)
+        return report_rooms.drains(console, found)
+
+    settings = {"ONAIR_MIXER_CAPACITY": str(rooms)}
+    limit = LIMIT_SECONDS + 3 * drain.DRAIN_SECONDS
+    raise typer.Exit(run(measure, drain.TWO_MIXERS, limit, settings))
+
+
+def run(
+    measure: Measuring,
+    many: Many = ONE_OF_EACH,
+    limit: float = LIMIT_SECONDS,
+    settings: Mapping[str, str] | None = None,
+) -> int:
     """0: goals reached, 1: something failed, 2: measured, but a goal was missed."""
 
     async def on_own_stack() -> bool:
         with anyio.fail_after(limit):
             console.print(report.machine())
             with Progress("starting a private Onair", None):
-                stack = private_stack(many)
+                stack = private_stack(many, settings)
                 entered = await stack.__aenter__()
             try:
                 return await measure(entered)

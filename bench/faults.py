@@ -8,8 +8,8 @@ managers. ``bench.browser`` is the same seen by a real hls.js.
 
 import os
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import anyio
@@ -122,6 +122,11 @@ class Scene:
             return
         raise NotCalmError(f"{ROOM} is {await self.status()}: {await self.api.modules()}")
 
+    async def on_air_again(self) -> None:
+        with anyio.fail_after(RECOVERY_SECONDS):
+            while await self.status() != "onair":  # noqa: ASYNC110 - REST tells no event
+                await anyio.sleep(POLL_SECONDS)
+
     # -- who dies --------------------------------------------------------------------------
 
     async def victims(self, case: Case) -> list[int]:
@@ -168,7 +173,7 @@ async def measure(
     """Case → one Loss a run; the cases take turns. Raises NotCalmError, TimeoutError."""
     cases = [case for case in CASES if chosen in ("all", case.name)]
     found: dict[str, list[Loss]] = {case.name: [] for case in cases}
-    async with _on_air(stack) as scene:
+    async with on_air(stack) as scene:
         for _ in range(runs):
             for case in cases:
                 found[case.name].append(await _one(scene, case))
@@ -177,7 +182,7 @@ async def measure(
 
 
 @asynccontextmanager
-async def _on_air(stack: Stack) -> AsyncGenerator[Scene]:
+async def on_air(stack: Stack) -> AsyncGenerator[Scene]:
     own = {"Authorization": f"Bearer {stack.api_key}"}
     async with (
         httpx.AsyncClient(headers=own, trust_env=False) as http,
@@ -201,32 +206,13 @@ async def _one(scene: Scene, case: Case) -> Loss:
         await anyio.sleep(CALM_SECONDS)
         victims = await scene.victims(case)
         moment = player.now()
-        with _supervisor_stopped(scene.stack.up_pid if case.kept_down else None):
+        with scene.stack.supervisor_stopped() if case.kept_down else nullcontext():
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             await player.hears_on(player.now(), RECOVERY_SECONDS)
-            await _on_air_again(scene)
+            await scene.on_air_again()
         await anyio.sleep(AFTER_SECONDS)
         return await _loss(scene, player, moment)
-
-
-async def _on_air_again(scene: Scene) -> None:
-    with anyio.fail_after(RECOVERY_SECONDS):
-        while await scene.status() != "onair":  # noqa: ASYNC110 - REST tells no event
-            await anyio.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def _supervisor_stopped(pid: int | None) -> Iterator[None]:
-    """``up`` does not start again what dies in the block."""
-    if pid is None:
-        yield
-        return
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def _loss(scene: Scene, player: Player, moment: Moment) -> Loss:

@@ -25,10 +25,11 @@ SETTLE_SECONDS = 12.0  # last reports of the rooms that came on air, and a sweep
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Per second: keys changed, entries of etcd's log, renewals of leases; CPU of each part in
-    seconds a second (FFmpegs together as ``ffmpeg``)."""
+    """Of so many ``seconds``. Per second: keys changed, entries of etcd's log, renewals of leases;
+    CPU of each part in seconds a second (FFmpegs together as ``ffmpeg``)."""
 
     rooms: int
+    seconds: float
     keys: float
     entries: float
     renewals: float
@@ -64,6 +65,7 @@ async def _turn(stack: Stack, rooms: int, seconds: float) -> Turn:
 
     return Turn(
         rooms=rooms,
+        seconds=elapsed,
         keys=rate(KEYS, DELETES),
         entries=rate(ENTRIES),
         renewals=rate(RENEWALS),

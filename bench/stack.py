@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,26 @@ class Stack:
         """For what the benchmark itself starts; deleted with the rest."""
         return self.site.state.path / "bench"
 
+    @contextmanager
+    def supervisor_stopped(self) -> Iterator[None]:
+        """``up`` does not start again what dies in the block."""
+        os.kill(self.up_pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.up_pid, signal.SIGCONT)
+
 
 @asynccontextmanager
-async def private_stack(many: Many = ONE_OF_EACH) -> AsyncGenerator[Stack]:
-    """Raises StackError."""
+async def private_stack(
+    many: Many = ONE_OF_EACH, settings: Mapping[str, str] | None = None
+) -> AsyncGenerator[Stack]:
+    """``settings``: ``ONAIR_…`` variables for every daemon. Raises StackError."""
     with tempfile.TemporaryDirectory(prefix="onair-bench-", ignore_cleanup_errors=True) as folder:
         state, base = StateDir.at(Path(folder) / "state"), free_base()
         said = Path(folder) / "said"
         options = [f"--state-dir={state.path}", f"--port-base={base}", *_options(many)]
-        process = spawn(["cli", "up", *options], said)
+        process = spawn(["cli", "up", *options], said, settings)
         try:
             await _until_ready(process, state, said)
             record: dict[str, Any] = json.loads(state.endpoints.read_text())
@@ -92,7 +103,7 @@ def _options(many: Many) -> list[str]:
 
 
 def spawn(
-    arguments: Sequence[str], said: Path, environ: dict[str, str] | None = None
+    arguments: Sequence[str], said: Path, environ: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """One of our programs (``python -m …``), ended with us, its words in a file."""
     with said.open("ab") as out:
