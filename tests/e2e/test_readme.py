@@ -13,7 +13,7 @@ from tests.support.up import Running, Starter
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 # What other tests run, or what runs the tests.
-ELSEWHERE = ("./onair up", "./onair test", "./onair verify", "./onair tone")
+ELSEWHERE = ("./onair up", "./onair test", "./onair verify", "./onair tone", "./onair chaos")
 
 
 @pytest.fixture
