@@ -52,6 +52,10 @@ class Daemon:
         self._argv[-1:] = [launcher, self._argv[-1]]
         self._env |= env
 
+    def tell(self, **env: str) -> None:
+        """From the next start on with these variables instead."""
+        self._env |= env
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
