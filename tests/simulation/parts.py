@@ -70,6 +70,7 @@ class SimJanus(FakeJanus):
         super().__init__(module_id)
         self._studio = studio
         self.running = True
+        self.dark = False  # its host is off: nobody there even refuses
         self.frozen = False
         studio.januses.append(self)
 
@@ -89,7 +90,7 @@ class SimJanus(FakeJanus):
         self._studio.route()
 
     def mend(self) -> None:
-        self.latency = 0.0
+        self.latency, self.dark = 0.0, False
         self.set_frozen(frozen=False)
         self.set_running(running=True)
 

@@ -34,6 +34,7 @@ faults: list[st.SearchStrategy[Step]] = [
     st.builds(steps.SetMark, st.sampled_from(MIXERS + JANUSES), st.sampled_from(list(Mark))),
     st.builds(steps.KillDaemon, st.sampled_from(DAEMONS), seconds),
     st.builds(steps.KillHost, st.sampled_from(MIXERS), seconds),
+    st.builds(steps.KillJanusHost, janus, st.booleans(), seconds),
     st.builds(steps.Pause, st.sampled_from(DAEMONS), seconds),
     st.builds(
         steps.StopJanus, st.sampled_from(JANUSES), st.sampled_from(["die", "freeze"]), seconds

@@ -79,6 +79,28 @@ class KillHost:
 
 
 @dataclass(frozen=True)
+class KillJanusHost:
+    """A Janus and its manager together. ``dark``: its address does not even refuse."""
+
+    name: str
+    dark: bool
+    seconds: float
+
+    async def apply(self, world: World) -> None:
+        world.reach(f"kill.janus_host.{'dark' if self.dark else 'refusing'}")
+        janus = world.januses[self.name]
+        janus.dark = self.dark
+        world.kill(self.name)
+        janus.set_running(running=False)
+        world.later(self.seconds, lambda: self._raise(world))
+
+    def _raise(self, world: World) -> None:
+        world.januses[self.name].dark = False
+        world.januses[self.name].set_running(running=True)
+        world.boot(self.name)
+
+
+@dataclass(frozen=True)
 class Pause:
     """SIGSTOP of a daemon: its tasks do not run while time passes."""
 

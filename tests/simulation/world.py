@@ -187,7 +187,7 @@ class World:
     def _answer(self, kind: Kind, module_id: ModuleId) -> Answer:
         if kind is Kind.JANUS:
             janus = self.januses[module_id]
-            refused, silent = not janus.running, janus.frozen
+            refused, silent = not janus.running and not janus.dark, janus.frozen or janus.dark
         else:
             daemon, host = self.daemons[module_id], self.hosts[module_id]
             refused, silent = not daemon.up and host.up, daemon.fridge.frozen or not host.up
