@@ -1,5 +1,7 @@
 """Rooms and modules as a user of REST sees them while parts fail."""
 
+from typing import Any
+
 import anyio
 
 from chaos.player import Moment, Player
@@ -37,6 +39,12 @@ async def told(stack: Stack, room: str, status: str, *words: str, within: float 
                 return anyio.current_time() - began
             await anyio.sleep(0.05)
     raise AssertionError(f"{room} is not {status} with {words} after {within:g} s: {said}")
+
+
+async def observed(stack: Stack, room: str, half: str) -> dict[str, Any]:
+    """What that module last reported of the room. Raises KeyError."""
+    found: dict[str, Any] = (await stack.call("GET", f"/rooms/{room}/explain"))["observed"][half]
+    return found
 
 
 async def mark(stack: Stack, kind: str, module_id: str, how: str) -> None:
