@@ -25,7 +25,7 @@ class Origins(httpx.AsyncClient):
     """``find(host)``: its machine, or None while nothing answers there."""
 
     def __init__(self, find: Callable[[str], Machine | None]) -> None:
-        super().__init__()
+        super().__init__(transport=httpx.MockTransport(lambda _: httpx.Response(500)))
         self._find = find
 
     async def get(self, url: Any, **_options: Any) -> httpx.Response:
