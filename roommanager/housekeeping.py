@@ -21,13 +21,6 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 30.0
 
 
-async def sweep_for_ever(view: View, queue: WorkQueue[str]) -> NoReturn:
-    """Have every room that is not idle looked at again."""
-    while True:
-        await anyio.sleep(SWEEP_SECONDS)
-        enqueue(view, queue)
-
-
 def enqueue(view: View, queue: WorkQueue[str]) -> None:
     rooms = [r for r in view.rooms() if view.informer.get(keys.room(r, "livemeta"))]
     for room_id in rooms:

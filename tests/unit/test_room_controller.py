@@ -10,7 +10,7 @@ from pkg import keys
 from pkg.etcd.api import Delete, Put
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.model import Desired, Ended, Epoch, Kind, RoomId
-from roommanager.housekeeping import sweep_for_ever
+from tests.support.keeping import keep_house
 from tests.support.virtual import (
     BLUE,
     J1,
@@ -43,7 +43,7 @@ async def on_air(managers: int = 1) -> AsyncGenerator[tuple[Manager, Modules]]:
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(modules.run)
-        tasks.start_soon(sweep_for_ever, one.view, one.controller.queue)
+        tasks.start_soon(keep_house, one, [])
         for room_id in (BLUE, RED):
             await one.wishes.create(room_id, None, {})
             await one.wishes.start(room_id)
