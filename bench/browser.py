@@ -30,6 +30,7 @@ from pkg.httpserver import listen, serving
 
 SAMPLE_SECONDS = 0.1
 START_SECONDS = 30.0
+STANDS_SECONDS = 0.5  # at the end, to be called standing still: samples may come late
 ADVANCED_SECONDS = 0.01  # of media time between two samples: less is standing still
 
 PAGE = """<!doctype html><meta charset=utf-8><title>listener</title><audio id=a></audio>
@@ -92,7 +93,7 @@ def heard(samples: list[Sample]) -> Heard:
         longest = max(longest, still)
     loads = {sample.load for sample in samples}
     fatal = max((sample.fatal for sample in samples), default=0)
-    return Heard(longest, total, max(0, len(loads) - 1), fatal, advances=still == 0.0)
+    return Heard(longest, total, max(0, len(loads) - 1), fatal, advances=still < STANDS_SECONDS)
 
 
 class Tab:
@@ -228,11 +229,8 @@ async def _until_it_plays(tab: Tab) -> None:
     raise BrowserError(f"the page does not play: {last}")
 
 
-async def watch(tab: Tab, seconds: float) -> list[Sample]:
-    """Samples of so many seconds."""
-    samples = []
-    with anyio.move_on_after(seconds):
-        while True:
-            samples.append(await tab.sample())
-            await anyio.sleep(SAMPLE_SECONDS)
-    return samples
+async def watch(tab: Tab, samples: list[Sample]) -> None:
+    """Adds to them, until cancelled."""
+    while True:
+        samples.append(await tab.sample())
+        await anyio.sleep(SAMPLE_SECONDS)

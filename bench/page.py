@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from bench import faults
-from bench.browser import Heard, Sample, Tab, heard, playing
+from bench.browser import Heard, Sample, heard, playing, watch
 from bench.faults import ROOM, Case, Scene
 from bench.stack import Stack
 
@@ -24,7 +24,7 @@ SOON_SECONDS = 40.0  # until the player stands where a new segment brought it
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Of one fault: what was heard, until it advanced for good, and hls.js's errors by name."""
+    """Of one fault: what was heard since, and hls.js's errors by name."""
 
     heard: Heard
     errors: tuple[str, ...]
@@ -48,7 +48,7 @@ async def _one(scene: Scene, case: Case, hls_js: Path) -> Page:
     playlist = f"{scene.stack.site.api_url}/hls/{ROOM}/live.m3u8"
     samples: list[Sample] = []
     async with playing(playlist, hls_js) as tab, anyio.create_task_group() as tasks:
-        tasks.start_soon(_keep, tab, samples)
+        tasks.start_soon(watch, tab, samples)
         await anyio.sleep(BEFORE_SECONDS)
         since = len(samples)
         with scene.stack.supervisor_stopped() if case.kept_down else nullcontext():
@@ -60,10 +60,3 @@ async def _one(scene: Scene, case: Case, hls_js: Path) -> Page:
         tasks.cancel_scope.cancel()
     errors = dict.fromkeys(name for sample in samples[since:] for name in sample.errors)
     return Page(heard(samples[since:]), tuple(errors))
-
-
-async def _keep(tab: Tab, samples: list[Sample]) -> None:
-    """Until cancelled."""
-    while True:
-        samples.append(await tab.sample())
-        await anyio.sleep(0.1)
