@@ -1,0 +1,77 @@
+"""etcd freezes until every lease is gone, and half the mixers really die meanwhile.
+
+Nothing is moved until those who only lost their lease had time to come back; then the rooms of the
+dead move, slowly, and no others (I7).
+"""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pkg.heartbeat import TTL_SECONDS
+from pkg.model import Kind
+from tests.support import history, proof
+from tests.support import stack as stacks
+from tests.support.stack import Stack, until
+from tests.support.view import loses, on_air, told
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.etcd,
+    pytest.mark.janus,
+    pytest.mark.ffmpeg,
+    pytest.mark.timeout(180),
+]
+
+ROOMS = [f"r{n}" for n in range(6)]
+FROZEN_SECONDS = 12.0  # every lease ends
+JITTER_SECONDS = 1.0  # less than a segment: none was missed
+PACE_SECONDS = 1.0  # between two moves, after a loss of many
+
+
+@pytest.fixture
+async def stack(anyio_backend: str, tmp_path: Path) -> AsyncGenerator[Stack]:
+    async with stacks.running(tmp_path, "", "/mass", mixers=2, januses=2, etcds=1) as running:
+        yield running
+
+
+async def test_only_the_dead_half_is_moved_and_slowly(stack: Stack) -> None:
+    witness = await on_air(stack, *ROOMS)
+    dead = await stack.mixer_of(ROOMS[0])
+    lost = {room for room in ROOMS if await stack.mixer_of(room) is dead}
+    kept = sorted(set(ROOMS) - lost)
+    assert lost
+    assert kept
+    running = {room: stack.ffmpegs()[room] for room in kept}
+
+    async def all_moved() -> bool:
+        return all([await stack.mixer_of(room) is not dead for room in sorted(lost)])
+
+    async with proof.player(stack, kept[0]) as player, witness.watching():
+        moment = player.now()
+        stack.etcds[0].pause()
+        dead.kill_host()
+        await anyio.sleep(FROZEN_SECONDS)
+        back = anyio.current_time()
+        stack.etcds[0].resume()
+        await until(lambda: _answers(stack))
+        await told(stack, ROOMS[0], "onair", "many vanished together")
+        assert history.moves(await history.told(stack.etcd, since=1), Kind.MIXER) == []
+        await until(all_moved, within=TTL_SECONDS + 30)
+        took = anyio.current_time() - back
+        await witness.settles()
+        await loses(player, moment, JITTER_SECONDS)
+    print(f"\n{len(lost)} rooms moved {took:.1f} s after etcd's return")
+    assert took >= TTL_SECONDS - 1 + PACE_SECONDS * (len(lost) - 1)
+    written = await history.told(stack.etcd, since=1)
+    assert {room for _, room in history.moves(written, Kind.MIXER)} == lost
+    assert history.moves(written, Kind.JANUS) == []
+    assert history.stale(written) == []
+    assert {room: stack.ffmpegs()[room] for room in kept} == running
+    assert witness.findings == []
+
+
+async def _answers(stack: Stack) -> bool:
+    return (await stack.http.get("/api/rooms")).status_code == 200
