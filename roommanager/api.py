@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from pkg import __version__
+from pkg import __version__, keys
 from pkg.errors import OnairError
 from pkg.model import Kind, RoomId
 from pkg.tokens import Role
@@ -208,10 +208,13 @@ async def healthz() -> dict[str, str]:
 
 @open_routes.get("/readyz", responses={503: {"description": "what stands in the way"}})
 async def readyz(ctx: Ctx) -> JSONResponse:
-    """200 if etcd answers and the copy is in step; else 503 with what stands in the way."""
+    """200 if etcd answers and the copy is in step; else 503 with what stands in the way.
+
+    A key of ours is read as any request would, so that lost quorum and lost access are seen too.
+    """
     blockers = dict(ctx.readiness.blockers)
     try:
-        await ctx.etcd.status()
+        await ctx.etcd.get(keys.leader("housekeeping"))
     except OnairError as error:
         blockers["etcd"] = str(error)
     if ctx.view.informer.broken_since is not None:
