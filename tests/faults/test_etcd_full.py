@@ -59,8 +59,8 @@ async def empty(stack: Stack) -> None:
     etcdctl(stack, "alarm", "disarm")
 
 
-async def refused(stack: Stack, path: str, **options: object) -> None:
-    answer = await stack.call("POST", path, 503, **options)
+async def refused(stack: Stack, method: str, path: str, **options: object) -> None:
+    answer = await stack.call(method, path, 503, **options)
     assert answer["code"] == "storage-full"
     assert "disarm" in answer["detail"], "it says what to do"
 
@@ -83,10 +83,13 @@ async def test_a_full_etcd_keeps_what_runs_and_says_what_it_refuses(stack: Stack
         moment = player.now()
         await fill(stack)
         spare.janus.kill()
-        await refused(stack, "/rooms", json={"roomId": "green"})
-        await refused(stack, "/rooms/idle/start")
+        await refused(stack, "POST", "/rooms", json={"roomId": "green"})
+        await refused(stack, "POST", "/rooms/idle/start")
         assert await stack.status("blue") == "onair"
-        assert (await stack.http.delete("/api/rooms/idle")).status_code in (202, 503)
+        await refused(stack, "POST", "/rooms/blue/stop")
+        await refused(stack, "DELETE", "/rooms/blue")
+        await stack.call("DELETE", "/rooms/idle", 202)
+        assert await stack.status("idle") == "gone", "what only deletes is done"
         await until(let_go, LETS_GO_SECONDS)
         assert stack.ffmpegs() == ffmpegs
         spare.janus.start()
