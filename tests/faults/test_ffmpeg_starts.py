@@ -60,12 +60,11 @@ def other_than(stack: Stack, mixer: MixerHost) -> MixerHost:
     return next(other for other in stack.mixers if other is not mixer)
 
 
-async def fails_over(stack: Stack, room: str, *words: str) -> None:
-    """To the other mixer, with the reason."""
+async def fails_over(stack: Stack, room: str, left: MixerHost, *words: str) -> None:
+    """From that mixer to the other one, with the reason."""
     began = anyio.current_time()
-    before = await stack.mixer_of(room)
     with anyio.fail_after(MOVED_SECONDS):
-        while await stack.mixer_of(room) is before:
+        while await stack.mixer_of(room) is left:
             await anyio.sleep(0.05)
     took = anyio.current_time() - began
     moved = (await stack.live(room)).moved or ""
@@ -84,7 +83,7 @@ async def test_a_crash_loop_moves_and_without_another_mixer_says_why(
         ffmpeg.break_at(broken.module_id)
         before = ffmpeg.starts_at(broken.module_id)
         broken.kill_ffmpeg("blue")
-        await fails_over(stack, "blue", "FFmpeg ended")
+        await fails_over(stack, "blue", broken, "FFmpeg ended")
         await witness.settles()
         assert FAILURES - 1 <= ffmpeg.starts_at(broken.module_id) - before <= FAILURES + 2
         print("F7 audio lost", await view.loses(player, moment, MOVED_SECONDS))
@@ -149,7 +148,7 @@ async def test_what_a_mixer_runs_out_of_costs_it_its_rooms_only_if_it_must(stack
         poor, moment = await stack.mixer_of("blue"), player.now()
         with no_more_files(poor.pid):
             poor.kill_ffmpeg("blue")
-            await fails_over(stack, "blue", "Too many open files")
+            await fails_over(stack, "blue", poor, "Too many open files")
         await witness.settles()
         print("F34 audio lost", await view.loses(player, moment, MOVED_SECONDS))
         poor.assert_alive()
@@ -196,5 +195,5 @@ async def _no_ports(stack: Stack, witness: Witness, mixer: MixerHost) -> None:
         )
         await view.module_is(stack, mixer.module_id, "busy", "no RTP port pair is free")
         await view.mark(stack, "mixer", other, "ready")
-        await fails_over(stack, "red", "port pairs is free")
+        await fails_over(stack, "red", mixer, "port pairs is free")
     await witness.settles()

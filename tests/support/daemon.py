@@ -50,6 +50,10 @@ class Daemon:
     def through(self, launcher: str, env: Mapping[str, str]) -> None:
         """From the next start on ``python -m launcher`` runs it, with these variables besides."""
         self._argv[-1:] = [launcher, self._argv[-1]]
+        self.reconfigure(env)
+
+    def reconfigure(self, env: Mapping[str, str]) -> None:
+        """From the next start on it is told this besides."""
         self._env |= env
 
     def tell(self, **env: str) -> None:
