@@ -82,6 +82,8 @@ class Link:
             raise JanusUnavailableError(_closing_words(error)) from None
         finally:
             del self._waiting[transaction]
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # if sending failed, nobody awaited it: it is no news
 
     async def read(self) -> str:
         """Hand out replies until the socket ends; answers why. Requests still waiting fail."""
