@@ -65,4 +65,4 @@ class Ports:
             if self._bindable(port):
                 return port
             self.quarantine([port], now)
-        raise NoPortError(f"none of {len(self._all)} RTP port pairs is free; {len(in_use)} in use")
+        raise NoPortError(f"none of {len(self._all)} RTP port pairs is free")

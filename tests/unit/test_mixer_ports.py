@@ -20,7 +20,10 @@ def test_a_reserved_pair_is_nobody_elses_until_it_is_running() -> None:
     ports = Ports(30000, 2, anything)
     with ports.reserved((), 0.0) as first, ports.reserved((), 0.0) as second:
         assert {first, second} == {30000, 30002}
-        with pytest.raises(NoPortError, match="none of 2"), ports.reserved((), 0.0):
+        with (
+            pytest.raises(NoPortError, match=r"^none of 2 RTP port pairs is free$"),
+            ports.reserved((), 0.0),
+        ):
             pass
     with ports.reserved({30000}, 0.0) as third:
         assert third == 30002
