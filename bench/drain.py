@@ -45,8 +45,9 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Seconds from the mark on: ``on_air`` until the last room (half of them, if it is taken back) was on air elsewhere,
-    ``empty`` until the old mixer held no place (0: it was not to be emptied)."""
+    """Seconds from the mark on: ``on_air`` until the last room, or the half after which it was
+    taken back, was on air elsewhere; ``empty`` until the old mixer held no place (0: it was not
+    to be emptied)."""
 
     name: str
     moved: int
