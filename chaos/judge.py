@@ -200,12 +200,13 @@ def _ports(lists: Lists) -> Iterator[str]:
 
 
 def _folders(lists: Lists) -> Iterator[str]:
-    wanted = {(live.mixer_id, live.room_id, live.mixer_epoch) for live in lists.lives()}
+    """An older epoch's folder stays for its window of 30 s where its room is on air again."""
+    wanted = {(live.mixer_id, live.room_id): live.mixer_epoch for live in lists.lives()}
     kept = lists.ended()
     for f in sorted(lists.folders, key=lambda f: (f.room, f.epoch)):
         if not lists.is_alive(Kind.MIXER, f.mixer_id) or (f.mixer_id, f.room) in kept:
             continue
-        if (f.mixer_id, f.room, f.epoch) not in wanted:
+        if f.epoch > wanted.get((f.mixer_id, f.room), 0):
             yield f"I7 {f.room}: folder of epoch {f.epoch} is left at {f.mixer_id}"
 
 

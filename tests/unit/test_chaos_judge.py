@@ -302,3 +302,11 @@ def test_what_lies_at_a_dead_module_is_not_held_against_it(what: str) -> None:
     assert len(settled(left)) == 1
     dead = {key: value for key, value in KEYS.items() if "/m2/" not in key}
     assert settled(replace(left, keys=dead)) == []
+
+
+def test_an_older_epochs_folder_may_stay_only_where_its_room_is_on_air() -> None:
+    older = Epoch(EPOCH - 1)
+    here = replace(GOOD, folders=GOOD.folders | {Folder(M1, BLUE, older)})
+    assert settled(here) == []
+    elsewhere = replace(GOOD, folders=GOOD.folders | {Folder(M2, BLUE, older)})
+    assert settled(elsewhere) == [f"I7 blue: folder of epoch {older} is left at m2"]
