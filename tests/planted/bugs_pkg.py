@@ -19,6 +19,7 @@ from tests.planted.scenarios import (
     lost_answers_to_users_are_read_back,
     what_is_written_between_list_and_watch_is_seen,
 )
+from tests.planted.stories import lost_answers
 from tests.unit import (
     test_assignments,
     test_heartbeat,
@@ -172,7 +173,12 @@ BUGS = (
         "a write of unknown outcome is sent again",
         "I8, I13",
         (Swap(execute, "commit", sent_again),),
-        ((scenario(lost_answers_to_users_are_read_back),)),
+        (
+            (
+                scenario(lost_answers_to_users_are_read_back),
+                lost_answers,
+            )
+        ),
     ),
     Bug(
         "a write of unknown outcome is taken for a failed one",

@@ -21,6 +21,7 @@ from tests.planted.scenarios import (
     a_move_that_etcd_cuts_short_loses_no_room,
     nothing_is_left_over_in_an_outage,
 )
+from tests.planted.stories import few_places, hosts_die
 from tests.unit import (
     test_drain,
     test_failover,
@@ -218,6 +219,7 @@ BUGS = (
                 probing=0.31,
                 managers=1,
             ),
+            hosts_die,
         ),
     ),
     Bug(
@@ -293,7 +295,12 @@ BUGS = (
             Swap(allocator, "refusal", full_or_not),
             Swap(Allocator, "_free", one_more),
         ),
-        ((scenario(test_drain.test_who_finds_no_place_waits_until_there_is_one),)),
+        (
+            (
+                scenario(test_drain.test_who_finds_no_place_waits_until_there_is_one),
+                few_places,
+            )
+        ),
     ),
     Bug(
         "the mixer that is replaced is dropped as soon as the new one is on air",

@@ -20,7 +20,8 @@ import trio.testing
 
 from pkg.etcd.memory import MemoryEtcd
 from tests.simulation.laws import ViolationError
-from tests.simulation.play import simulate
+from tests.simulation.play import play
+from tests.simulation.scenarios import Scenario
 from tests.support.fake_janus import FakeJanus
 from tests.support.janus_stage import J1, Stage
 
@@ -96,17 +97,15 @@ def plain(test: Callable[[], None]) -> Check:
     return Check(_name(test), test)
 
 
-def simulation(examples: int, seed: int = 0) -> Check:
-    """Scenarios of the simulation, drawn as it draws them, until one breaks a law."""
+def simulation(name: str, scene: Scenario) -> Check:
+    """All daemons in the simulation, which judges by its own laws."""
 
     def run() -> None:
-        found = simulate(examples, seed=seed)
-        if found is not None:
-            scene, why = found
-            assert isinstance(why, ViolationError), f"the simulation crashed: {why!r}"
-            raise ViolationError(f"{why} in {scene!r}")
+        failure = play(scene).failure
+        if failure is not None:
+            raise failure
 
-    return Check(f"simulation, seed {seed}", run)
+    return Check(f"simulation: {name}", run)
 
 
 def _name(test: Callable[..., object]) -> str:
