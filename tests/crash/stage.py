@@ -15,7 +15,9 @@ from tests.support.daemon import Daemon
 from tests.support.stack import Stack, until
 
 RESTART_SECONDS = 0.5  # as a supervisor would
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
+GIVE_UP_SECONDS = 60.0
+READY = {"mark": "ready"}
 PASSING = (502, 503, 504)
 
 
@@ -137,12 +139,23 @@ class Stage:
         async def there() -> bool:
             return await self.status(room) == status
 
-        await until(there, within=45.0)
+        await until(there, within=90.0)
 
     async def put_on_air(self, room: str) -> None:
         await self.ask("POST", "/rooms", json={"roomId": room})
         await self.ask("POST", f"/rooms/{room}/start")
         await self.becomes(room, "onair")
+
+    async def clean_up(self, room: str) -> None:
+        """After a failure, so that the tests that follow have a clean stage."""
+        with anyio.move_on_after(GIVE_UP_SECONDS, shield=True):
+            self._down.clear()
+            for host in self.stack.janus_hosts:
+                host.janus.restart()
+            for mixer in self.stack.mixers:
+                await self.ask("PUT", f"/modules/mixer/{mixer.module_id}/mark", json=READY)
+            await self.remove(room)
+            await self.stack.nothing_remains()
 
     async def remove(self, room: str) -> None:
         await self.ask("DELETE", f"/rooms/{room}")

@@ -33,11 +33,15 @@ async def test_dies_after_each_side_effect(crashing: Stage, kind: str, flow: str
 async def die_at(made: Stage, kind: str, flow: str, point: str, room: str) -> float:
     """Run the flow with a death at the point; answers the seconds it took to come right."""
     made.arm(kind, point)
+    went_well = False
     try:
         await FLOWS[flow](made, room)
         await made.stack.nothing_remains(within=LEFT_SECONDS)
+        went_well = True
     finally:
         made.disarm()
+        if not went_well:
+            await made.clean_up(room)
     ended = anyio.current_time()
     assert made.died_at is not None, f"{flow} never came to {point}; it met {sorted(made.met())}"
     seconds = ended - made.died_at
