@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 ROOMY, FULL = "size=300m", "size=64k"
+# From an FFmpeg that goes on, from one that cannot be started, from the mixer itself.
+FULL_WORDS = ("is the disk full?", "No space left on device", "less than 20 MiB free")
 NOTICED_SECONDS = 6.0 + view.SLACK_SECONDS  # three segments
 MOVED_SECONDS = 5.0 + 6.0 + view.SLACK_SECONDS  # ill for five seconds, and a start elsewhere
 
@@ -84,6 +86,7 @@ async def test_a_full_disk_is_noticed_said_and_left(stack: Stack, disk: Disk) ->
         await anyio.to_thread.run_sync(disk.resize, FULL)
         seconds = await view.told(stack, room, "degraded", within=NOTICED_SECONDS)
         why = (await stack.call("GET", f"/rooms/{room}/explain"))["reason"]
+        assert any(word in why for word in FULL_WORDS), why
         print(f"\nF32 disk full: told after {seconds:.1f} s: {why}")
         await view.module_is(stack, stack.mixer.module_id, "unhealthy", "less than 20 MiB free")
         await view.told(stack, room, "onair")

@@ -129,6 +129,8 @@ async def test_nothing_on_air_notices_and_nothing_is_there_twice(
         await view.loses(player, moment, HICCUP_SECONDS)
     assert witness.findings == []
     assert stack.ffmpegs()["blue"] == ffmpegs
+    log = stack.janus_manager.log_path.read_text()
+    assert "janus_room.destroyed" not in log, "a room stood twice for a while"
     assert len(set(await stack.janus_rooms())) == len(await stack.janus_rooms()) == 8
 
 
