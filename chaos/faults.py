@@ -11,7 +11,7 @@ from pkg.errors import ConfigError, TransientError
 
 POLL_SECONDS = 0.1
 
-Drain = Callable[[str, float], Awaitable[None]]  # a part's name, seconds at most; then ready again
+Drain = Callable[[str], Awaitable[None]]  # a part's name; it is made ready again
 
 
 async def do(fault: Fault, victim: Victim, targets: Targets, drain: Drain) -> None:
@@ -24,7 +24,7 @@ async def do(fault: Fault, victim: Victim, targets: Targets, drain: Drain) -> No
         case Act.AWAY:
             await _keep_down(targets, victim, fault.kind.seconds)
         case Act.DRAIN:
-            await drain(victim.name, fault.kind.converged_within)
+            await drain(victim.name)
 
 
 async def _pause(victim: Victim, seconds: float) -> None:

@@ -20,6 +20,8 @@ from pkg.errors import ConfigError, TransientError
 STEADY_ROOMS = 2
 UNREST_SECONDS = 1.5  # rooms churn so long before the next fault
 BACK_SECONDS = 30.0  # `up` starts what died again; it waits up to 15 s before it does
+DRAINED_SECONDS = 45.0  # a window of 30 s, and what hosts and clocks add
+LEAVES_SECONDS = 5.0  # a room, until the next may leave: its new mixer's first segment
 POLL_SECONDS = 0.2
 
 Say = Callable[[str], None]
@@ -155,9 +157,11 @@ class Run:
         for text in self.scene.promises.settled(observed):
             self._add(report.LISTS, text)
 
-    async def _drain(self, part: str, within: float) -> None:
+    async def _drain(self, part: str) -> None:
+        """Rooms leave one after the other, and the last one is still heard for its window."""
         module_id = self.scene.targets.mixer_id(part)
         path = f"/modules/mixer/{module_id}/mark"
+        within = DRAINED_SECONDS + LEAVES_SECONDS * await self._used(module_id)
         try:
             await self.scene.api.call("PUT", path, {"mark": "draining"})
             if not await self._emptied(module_id, within):
@@ -169,11 +173,15 @@ class Run:
     async def _emptied(self, module_id: str, within: float) -> bool:
         with anyio.move_on_after(within):
             while True:
-                fleet = await self.scene.api.modules()
-                if [m["used"] for m in fleet if m["moduleId"] == module_id] == [0]:
+                if await self._used(module_id) == 0:
                     return True
                 await anyio.sleep(POLL_SECONDS)
         return False
+
+    async def _used(self, module_id: str) -> int:
+        """Places that are taken."""
+        fleet = await self.scene.api.modules()
+        return sum(int(m["used"]) for m in fleet if m["moduleId"] == module_id)
 
     async def _end(self) -> None:
         """Stop and delete all of ours; what is left after a minute is told."""
