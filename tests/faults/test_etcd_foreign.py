@@ -1,4 +1,4 @@
-"""An etcd that was emptied ends nothing, and gets nothing, until the operator accepts it (I28)."""
+"""An etcd that was emptied ends nothing, and gets nothing, until the operator accepts it (I9)."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

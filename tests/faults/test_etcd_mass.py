@@ -1,7 +1,7 @@
 """etcd freezes until every lease is gone, and two of three mixers really die meanwhile.
 
 Nothing is moved until those who only lost their lease had time to come back; then the rooms of the
-dead move, slowly, and no others (I7).
+dead move, slowly, and no others (I9).
 """
 
 from collections.abc import AsyncGenerator
