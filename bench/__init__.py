@@ -1,1 +1,1 @@
-"""Benchmarks; each prints a ratio to a limit measured in the same run."""
+"""Benchmarks: ratios to a limit measured in the same run, and what faults cost a listener."""
