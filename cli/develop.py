@@ -27,7 +27,7 @@ def test(args: Sequence[str]) -> int:
 
 
 def defaults(args: Sequence[str]) -> list[str]:
-    """As many workers as cores; a test that asks for a worker count, or a debugger, gets its own.
+    """One worker more than cores, for most tests wait; a worker count or a debugger is obeyed.
 
     >>> defaults(["-k", "plan"])[0], defaults(["-n0"]), defaults(["--pdb"])
     ('-n', [], [])
@@ -35,7 +35,7 @@ def defaults(args: Sequence[str]) -> list[str]:
     own = ("-n", "--numprocesses", "--pdb", "--trace", "--dist", "-s", "--collect-only", "--co")
     if any(arg.startswith(("-n", "--numprocesses")) or arg in own for arg in args):
         return []
-    return ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
+    return ["-n", str(min((os.cpu_count() or 1) + 1, 8)), "--dist", "worksteal"]
 
 
 def verify() -> int:
