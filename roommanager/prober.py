@@ -21,6 +21,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from pkg.model import Endpoints, Kind, ModuleId
+from roommanager.addresses import is_address
 from roommanager.verdict import Answer
 
 CONNECT_SECONDS = 1.0
@@ -42,10 +43,12 @@ class DirectProber:
 
     async def probe(self, kind: Kind, module_id: ModuleId, endpoints: Endpoints) -> Answer:
         with anyio.move_on_after(WHOLE_SECONDS):
-            if kind is Kind.MIXER and endpoints.probe:
-                return await self._ask_mixer(module_id, endpoints.probe)
-            if kind is Kind.JANUS and endpoints.ws:
-                return await _ask_janus(endpoints.ws)
+            url = (endpoints.probe if kind is Kind.MIXER else endpoints.ws) or ""
+            if not is_address(url):
+                return Answer.SILENT
+            if kind is Kind.MIXER:
+                return await self._ask_mixer(module_id, url)
+            return await _ask_janus(url)
         return Answer.SILENT
 
     async def _ask_mixer(self, module_id: ModuleId, url: str) -> Answer:
@@ -61,7 +64,7 @@ def _names(content: bytes, module_id: ModuleId) -> bool:
     """Is it the mixer we asked for? Another process may have its port by now."""
     try:
         told = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(told, dict) and told.get("mixerId") == module_id
 
@@ -83,6 +86,8 @@ async def _ask_janus(url: str) -> Answer:
         return Answer.REFUSED  # somebody else listens there
     except (OSError, TimeoutError, WebSocketException) as error:
         return _failed(error)
+    except (ValueError, OverflowError):
+        return Answer.REFUSED  # it sends us on to what is no address: no Janus does
 
 
 def _failed(error: BaseException) -> Answer:

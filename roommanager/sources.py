@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pkg.errors import OnairError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, RoomId
+from roommanager.addresses import is_address
 from roommanager.facts import RoomFacts
 from roommanager.view import View
 
@@ -69,13 +70,14 @@ def on_air(view: View, facts: RoomFacts) -> Air:
     if ended is None:
         raise NotOnAirError(f"room {facts.room_id} is not on air")
     source = Source(facts.room_id, ended.nonce, ended.epoch, ended.origin, ended.seams)
-    return Air(facts.room_id, ended.nonce, ended.epoch, source, ended=True)
+    present = source if is_address(ended.origin) else None
+    return Air(facts.room_id, ended.nonce, ended.epoch, present, ended=True)
 
 
 def _live(view: View, facts: RoomFacts, live: LiveMeta) -> Air:
     before = live.previous
     previous = None
-    if before is not None and before.endpoints.origin:
+    if before is not None and before.endpoints.origin and is_address(before.endpoints.origin):
         previous = Source(
             facts.room_id, live.nonce, before.epoch, before.endpoints.origin, before.seams
         )
@@ -97,6 +99,6 @@ def _present(view: View, facts: RoomFacts, live: LiveMeta) -> Source | None:
     if not origin and live.status is Desired.STOPPING:  # its mixer may have taken its key back
         module = view.fleet.get(Kind.MIXER, live.mixer_id)
         origin = module.heartbeat.endpoints.origin if module and module.heartbeat else None
-    if not origin:
+    if not origin or not is_address(origin):
         return None
     return Source(facts.room_id, live.nonce, live.mixer_epoch, origin, live.seams)

@@ -5,11 +5,11 @@ import pytest
 
 from pkg import keys
 from pkg.etcd.api import Delete
-from pkg.model import Desired, Ended, Epoch
+from pkg.model import Desired, Ended, Endpoints, Epoch, Kind
 from roommanager import hls, segments
 from roommanager.sources import NotOnAirError, NotYetError
 from tests.support.airwaves import live, name, waves
-from tests.support.virtual import BLUE, M1, put
+from tests.support.virtual import BLUE, M1, observed, put
 
 pytestmark = pytest.mark.anyio
 
@@ -152,3 +152,15 @@ async def test_the_cache_of_segments_is_bounded(monkeypatch: pytest.MonkeyPatch)
         assert len(s.origins.asked) == asked + 1, "the oldest is not"
         s.origins.body = b"x" * 400
         assert len(await s.ask(1, name(5, 11))) == 1, "larger than the whole cache"
+
+
+async def test_nothing_is_fetched_from_what_is_no_address() -> None:
+    async with waves() as s:
+        nowhere = Endpoints(origin="http://m1:99999")
+        state = observed(Kind.MIXER, live(5)).model_copy(update={"endpoints": nowhere})
+        await put(s.etcd, keys.room(BLUE, "mixer"), state)
+        await s.seen()
+        answers = [*await s.ask(), *await s.ask(leaf=name(5, 7))]
+        assert all(isinstance(a, NotYetError) for a in answers)
+        assert len(answers) == 2
+        assert s.origins.asked == []

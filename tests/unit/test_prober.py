@@ -102,7 +102,29 @@ async def test_a_janus(talk: Callable[[ServerConnection], Awaitable[None]], answ
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("where", [Endpoints(), Endpoints(probe="http://[", ws="nonsense")])
+@pytest.mark.parametrize(
+    "where",
+    [
+        Endpoints(),
+        Endpoints(probe="http://[", ws="nonsense"),
+        Endpoints(probe=f"http://{HERE}:99999/probe", ws=f"ws://{HERE}:99999"),
+        Endpoints(probe="http://m..1/", ws="ws://m..1/"),
+        Endpoints(probe="http://m\0/", ws="ws://m\0/"),
+    ],
+)
 async def test_without_an_address_nothing_is_proven(kind: Kind, where: Endpoints) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         assert await DirectProber(client).probe(kind, M1, where) is Answer.SILENT
+
+
+async def test_a_stranger_who_sends_us_on_to_no_address_is_no_janus() -> None:
+    reply = b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n"
+    async with saying(reply) as port:
+        assert await ask(Kind.JANUS, port) is Answer.REFUSED
+
+
+async def test_a_stranger_whose_json_is_too_deep_is_no_mixer() -> None:
+    body = b"[" * 50_000
+    reply = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    async with saying(reply) as port:
+        assert await ask(Kind.MIXER, port) is Answer.REFUSED
