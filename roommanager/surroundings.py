@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 
+from pkg.informer import UndecodableError
 from pkg.model import Epoch, Kind, LiveMeta, Mark, ModuleId, RoomId
 from roommanager.drain import next_to_leave
 from roommanager.facts import RoomFacts, places, reporter
@@ -89,7 +90,10 @@ class Surroundings:
 
     def _in_transit(self, live: LiveMeta) -> bool:
         """Its new mixer is not on air yet, but may still come to be."""
-        facts = self._view.room(live.room_id)
+        try:
+            facts = self._view.room(live.room_id)
+        except UndecodableError:  # it must not hold up the others
+            return False
         if is_on_air(live, facts.janus, facts.mixer):
             return False
         since = self._since.get(live.room_id, {}).get(("off air", live.mixer_epoch))

@@ -8,7 +8,9 @@ import anyio
 import pytest
 
 from pkg import keys
+from pkg.etcd.api import Put
 from pkg.model import Kind, LiveMeta, Mark, MarkRecord, RoomId
+from roommanager.housekeeping import enqueue
 from roommanager.plan import OLD_WINDOW_SECONDS
 from roommanager.status import RoomStatus
 from roommanager.verdict import Answer
@@ -123,6 +125,17 @@ async def test_a_sick_room_does_not_hold_up_the_others_for_ever() -> None:
         assert "listeners hear m1 meanwhile" in await on.explain(FIRST)
         await until(lambda: on_mixer(on) == {M2: 10}, within=20)
         assert live_of(on.store, FIRST).previous is not None, "it is heard from m1 still"
+
+
+async def test_one_on_its_way_that_cannot_be_read_does_not_hold_up_the_others() -> None:
+    async with ten_on_m1() as on:
+        on.modules.deaf.add(FIRST)
+        await mark(on.modules.etcd, Kind.MIXER, M1, Mark.DRAINING)
+        await until(lambda: live_of(on.store, FIRST).mixer_id == M2)
+        await on.modules.etcd.txn([], [Put(keys.room(FIRST, "mixer"), b"poison")])
+        await seen(on.one)
+        enqueue(on.one.view, on.one.controller.queue)
+        await until(lambda: on_mixer(on) == {M2: 10}, within=5)
 
 
 async def test_the_old_mixer_dies_in_the_midst() -> None:
