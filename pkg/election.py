@@ -17,6 +17,7 @@ import structlog
 from pkg import keys
 from pkg.errors import TransientError
 from pkg.etcd.api import (
+    AccessError,
     AmbiguousError,
     CompactedError,
     Compare,
@@ -29,7 +30,7 @@ from pkg.etcd.api import (
     Put,
     commit,
 )
-from pkg.heartbeat import RETRY_SECONDS, TTL_SECONDS, held
+from pkg.heartbeat import REFUSED_SECONDS, RETRY_SECONDS, TTL_SECONDS, held
 from pkg.model import Leader
 
 log = structlog.get_logger()
@@ -72,9 +73,9 @@ class Election:
                 async with held(self._etcd, ttl=self._ttl) as lease:
                     if await self._win(lease):
                         await self._lead(body, Term(self._key, lease))
-            except TransientError as error:
+            except (TransientError, AccessError) as error:
                 log.warning("leader.campaign_failed", task=self._task, error=str(error))
-                await anyio.sleep(RETRY_SECONDS)
+                await anyio.sleep(_pause(error))
 
     async def _vacant(self) -> bool:
         """Does nobody lead? A key that would stand for ever was put by no candidate."""
@@ -133,9 +134,9 @@ class Election:
         while True:
             try:
                 await self._until(deposed)
-            except TransientError as error:
+            except (TransientError, AccessError) as error:
                 log.info("leader.unsure", task=self._task, error=str(error))
-                await anyio.sleep(RETRY_SECONDS)
+                await anyio.sleep(_pause(error))
             else:
                 log.warning("leader.deposed", task=self._task)
                 leading.cancel()
@@ -143,5 +144,13 @@ class Election:
 
     async def _resign(self, term: Term) -> None:
         """Let the next one begin at once. If that fails, the lease ends it."""
-        with anyio.move_on_after(RESIGN_SECONDS, shield=True), suppress(TransientError):
+        with (
+            anyio.move_on_after(RESIGN_SECONDS, shield=True),
+            suppress(TransientError, AccessError),
+        ):
             await commit(self._etcd, [term.guard], [Delete(term.key)])
+
+
+def _pause(error: Exception) -> float:
+    """A right that etcd refuses us, somebody may grant later: no reason to end the daemon."""
+    return REFUSED_SECONDS if isinstance(error, AccessError) else RETRY_SECONDS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pkg import keys
 from pkg.election import Election, Term
-from pkg.etcd.api import KV, ConflictError, Delete, Put, commit
+from pkg.etcd.api import KV, AccessError, ConflictError, Delete, Put, commit
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.heartbeat import TTL_SECONDS
 from pkg.model import Leader
@@ -211,6 +211,47 @@ async def test_a_lost_answer_wins_all_the_same() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(candidate.run)
         await until(lambda: bodies.running == ["a"], within=0.2)
+        tasks.cancel_scope.cancel()
+
+
+class RefusesAtTimes(MemoryEtcd):
+    """A role that lacks a right, for a while."""
+
+    refusing = False
+
+    async def get(self, key: str) -> KV | None:
+        self._maybe_refuse()
+        return await super().get(key)
+
+    async def grant(self, ttl: int) -> int:
+        self._maybe_refuse()
+        return await super().grant(ttl)
+
+    async def keep_alive(self, lease: int) -> float:
+        self._maybe_refuse()
+        return await super().keep_alive(lease)
+
+    def _maybe_refuse(self) -> None:
+        if self.refusing:
+            raise AccessError("permission denied")
+
+
+@pytest.mark.parametrize("leading", [True, False])
+async def test_a_right_that_is_taken_away_ends_a_term_and_no_process(*, leading: bool) -> None:
+    store, bodies = MemoryStore(), Bodies()
+    candidate = Candidate("a", store, bodies)
+    candidate.etcd = etcd = RefusesAtTimes(store)
+    etcd.refusing = not leading
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(candidate.run)
+        if leading:
+            await until(lambda: bodies.running == ["a"], within=1)
+            etcd.refusing = True
+            etcd.cut_watches()
+        await anyio.sleep(30)
+        assert bodies.running == []
+        etcd.refusing = False
+        await until(lambda: bodies.running == ["a"], within=10)
         tasks.cancel_scope.cancel()
 
 
