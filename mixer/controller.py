@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from mixer.api import Folders, Processes, Running
 from mixer.cmdline import LISTED_SECONDS, LISTEN_SECONDS
-from mixer.execute import Tools, execute
+from mixer.execute import FolderError, Tools, execute
 from mixer.health import (
     UNREAD_BYTES,
     Health,
@@ -27,7 +27,7 @@ from mixer.health import (
     pulse,
 )
 from mixer.inventory import Inventory
-from mixer.plan import Facts, Self, current, plan
+from mixer.plan import Action, Facts, Self, current, plan
 from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg import controller, keys
@@ -128,9 +128,19 @@ class MixerController:
             actions = plan(facts, self._node.me)
             if not actions:
                 return self._next_look(facts)
-            for action in actions:
-                await execute(self._tools, assigned, action)
+            await self._execute(assigned, actions)
         return AGAIN_SECONDS
+
+    async def _execute(self, assigned: Assigned, actions: list[Action]) -> None:
+        """All of them, in order. What the disk refused is tried again after the rest is done."""
+        failed = None
+        for action in actions:
+            try:
+                await execute(self._tools, assigned, action)
+            except FolderError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     # -- looking ---------------------------------------------------------------------------
 

@@ -45,6 +45,10 @@ class Tools:
     promised: Callable[[], set[int]]  # ports told to Janus of rooms whose FFmpeg is down
 
 
+class FolderError(TransientError):
+    """The disk lets nothing be deleted: no reason to keep a place, or a room from ending."""
+
+
 async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
     room_id = assigned.room_id
     match action:
@@ -52,11 +56,8 @@ async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
             await _stop(tools, running, failed)
         case StartMix():
             await _start_or_note(tools, assigned, action)
-        case ForgetKey(epoch):
-            await tools.folders.forget_key(room_id, epoch)
-        case RemoveFolder(epoch):
-            await tools.folders.remove(room_id, epoch)
-            tools.inventory.removed_folder(room_id, epoch)
+        case ForgetKey() | RemoveFolder():
+            await _clean(tools, room_id, action)
         case Report(state):
             await tools.assignments.report(assigned, "mixer", state)
             log.info("mix.reported", room=room_id, status=state.status.value, reason=state.reason)
@@ -65,6 +66,17 @@ async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
             for epoch in epochs:
                 tools.restarts.forget((room_id, epoch))
             log.info("mix.withdrawn", room=room_id, epochs=sorted(epochs))
+
+
+async def _clean(tools: Tools, room_id: RoomId, action: ForgetKey | RemoveFolder) -> None:
+    try:
+        if isinstance(action, ForgetKey):
+            await tools.folders.forget_key(room_id, action.epoch)
+            return
+        await tools.folders.remove(room_id, action.epoch)
+    except OSError as error:
+        raise FolderError(f"{room_id}/{action.epoch} stays on disk: {error.strerror}") from error
+    tools.inventory.removed_folder(room_id, action.epoch)
 
 
 async def _stop(tools: Tools, running: Running, failed: str | None) -> None:

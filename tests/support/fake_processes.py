@@ -4,6 +4,7 @@
 Nothing runs in the background: what a process did by now follows from anyio's clock.
 """
 
+import errno
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class FakeProcess:
 class Machine:
     """``strangers``: ports that somebody else holds; ``noisy``: that somebody sends to.
 
-    ``disk_full``: files stay empty.
+    ``disk_full``: files stay empty; ``read_only``: nothing can be deleted.
     """
 
     def __init__(self, segment_seconds: float = 2.0) -> None:
@@ -70,6 +71,7 @@ class Machine:
         self.strangers: set[int] = set()
         self.noisy: set[int] = set()
         self.disk_full = False
+        self.read_only = False
         self.processes: dict[int, FakeProcess] = {}
         self.folders: dict[tuple[RoomId, Epoch], int] = {}  # → newest sequence listed, or -1
         self.keys: set[tuple[RoomId, Epoch]] = set()
@@ -248,6 +250,8 @@ class FakeProcesses:
 
     async def forget_key(self, room_id: RoomId, epoch: Epoch) -> None:
         await anyio.lowlevel.checkpoint()
+        if self.machine.read_only:
+            raise OSError(errno.EROFS, "Read-only file system")
         self.machine.keys.discard((room_id, epoch))
 
     async def trim(self, room_id: RoomId, epoch: Epoch) -> None:

@@ -97,3 +97,18 @@ async def test_the_port_of_a_process_that_died_rests_too() -> None:
         await host.wish(wish(7, room_id=RoomId("red"), slot=1))
         await until(lambda: len(host.alive()) == 1)
         assert host.alive()[0].port != dead.port
+
+
+@pytest.mark.parametrize("status", [Desired.STOPPING, Desired.REMOVING])
+async def test_a_room_ends_though_its_disk_lets_nothing_be_deleted(status: Desired) -> None:
+    host = Host()
+    async with daemon(host):
+        await host.publishing()
+        host.machine.read_only = True
+        await host.wish(wish(5, status), place=False)
+        await until(lambda: host.slots() == 0, within=2)
+        assert (host.alive(), host.state()) == ([], None)
+        await host.write(Delete(keys.room(BLUE, "livemeta")))
+        await anyio.sleep(60)
+        host.machine.read_only = False
+        await until(lambda: not host.machine.folders, within=60)
