@@ -16,6 +16,7 @@ from roommanager.marks import seconds_left
 from roommanager.pace import Rests
 from roommanager.plan import Around, ModuleKey, Standing
 from roommanager.status import is_fed, is_on_air
+from roommanager.verdict import Fitness
 from roommanager.view import View
 from roommanager.vigil import Vigil
 
@@ -86,7 +87,12 @@ class Surroundings:
         found = self._view.fleet.get(Kind.MIXER, mixer_id)
         if found is None or found.mark is not Mark.DRAINING:
             return None
-        return next_to_leave(self._view, found.rooms, mixer_id, self._in_transit)
+        rooms = found.rooms
+        return next_to_leave(self._view, rooms, mixer_id, self._in_transit, self._can_follow)
+
+    def _can_follow(self, live: LiveMeta) -> bool:
+        """Without its Janus manager the room would fall silent, and be torn from a living Janus."""
+        return self._vigil.verdict(Kind.JANUS, live.janus_id).fitness is Fitness.WELL
 
     def _in_transit(self, live: LiveMeta) -> bool:
         """Its new mixer is not on air yet, but may still come to be."""

@@ -138,6 +138,20 @@ async def test_one_on_its_way_that_cannot_be_read_does_not_hold_up_the_others() 
         await until(lambda: on_mixer(on) == {M2: 10}, within=5)
 
 
+async def test_a_room_whose_janus_manager_is_away_is_not_moved_into_silence() -> None:
+    async with ten_on_m1() as on:
+        await on.modules.register(Kind.JANUS, J2, 20)
+        await on.loses(Kind.JANUS, J1, Answer.ANSWERS)
+        before = lives(on)
+        await mark(on.modules.etcd, Kind.MIXER, M1, Mark.DRAINING)
+        await anyio.sleep(60)
+        assert lives(on) == before
+        on.modules.stuck.clear()
+        await on.modules.register(Kind.JANUS, J1, 20)
+        await until(lambda: on_mixer(on) == {M2: 10}, within=10)
+        assert {live.janus_id for live in lives(on)} == {J1}
+
+
 async def test_the_old_mixer_dies_in_the_midst() -> None:
     async with ten_on_m1() as on:
         await mark(on.modules.etcd, Kind.MIXER, M1, Mark.DRAINING)
