@@ -42,6 +42,7 @@ from roommanager.wishes import Sources, Wishes
 # The copy of etcd is many small objects that live long: at Python's own thresholds looking
 # through them again and again took a tenth of each start (bench/README.md).
 GC_THRESHOLDS = (50_000, 20, 100)
+ASKED_ANEW = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 SOURCES = Sources(now=wiring.now, nonce=lambda: secrets.token_hex(16))
 
 
@@ -51,11 +52,13 @@ async def run(config: Config) -> None:
     async with (
         wiring.etcd_client(config) as etcd,
         httpx.AsyncClient(timeout=ORIGIN_TIMEOUT, limits=limits, trust_env=False) as client,
+        # Fetches that hang on one dead host must not make others look silent when they are asked.
+        httpx.AsyncClient(limits=ASKED_ANEW, trust_env=False) as asking,
     ):
         rng = wiring.rng()
         view = View(etcd, rng)
         allocator = Allocator(config.room_manager_policy, rng)
-        vigil = Vigil(view, DirectProber(client))
+        vigil = Vigil(view, DirectProber(asking))
         controller = RoomController(etcd, view, vigil, allocator, SOURCES, rng)
         context = build(config, etcd, view, client, vigil, allocator)
         app = Outermost(
