@@ -19,6 +19,7 @@ from ulid import ULID
 
 from pkg.errors import TerminalError, TransientError
 from pkg.etcd.api import (
+    KV,
     AccessError,
     ConflictError,
     CreatedIs,
@@ -29,7 +30,7 @@ from pkg.etcd.api import (
     Put,
     commit,
 )
-from pkg.informer import decode
+from pkg.informer import UndecodableError, decode
 from pkg.model import Endpoints, Heartbeat
 
 log = structlog.get_logger()
@@ -223,8 +224,9 @@ class Heart:
         if current is None:
             await commit(self._etcd, [CreatedIs(self._key, 0)], [self._put(mine, lease)])
             return
-        holder = decode(current, Heartbeat)
-        if holder.instance_id != mine.instance_id and not is_gone(holder, mine.host):
+        holder = _holder(current)
+        other = holder is not None and holder.instance_id != mine.instance_id
+        if holder is not None and other and not is_gone(holder, mine.host):
             await self._wait_for_holder(holder)
             raise LeaseLostError("the id's former holder is gone; registering anew")
         guard = [ModIs(self._key, current.mod_revision)]
@@ -236,7 +238,8 @@ class Heart:
         with anyio.move_on_after(self._ttl + 2):
             while True:
                 current = await self._etcd.get(self._key)
-                if current is None or decode(current, Heartbeat).instance_id != holder.instance_id:
+                now = _holder(current) if current is not None else None
+                if now is None or now.instance_id != holder.instance_id:
                     return
                 await anyio.sleep(RETRY_SECONDS)
         raise DuplicateModuleError(
@@ -246,6 +249,15 @@ class Heart:
 
     def _put(self, record: Heartbeat, lease: int) -> Op:
         return Put(self._key, record.encode(), lease)
+
+
+def _holder(kv: KV) -> Heartbeat | None:
+    """None if it cannot be read: that was written by no module, and is no reason to end one."""
+    try:
+        return decode(kv, Heartbeat)
+    except UndecodableError as error:
+        log.error("heartbeat.undecodable", error=str(error))
+        return None
 
 
 def is_gone(holder: Heartbeat, here: str) -> bool:

@@ -242,6 +242,15 @@ async def test_a_key_that_somebody_deleted_comes_back() -> None:
         await until(lambda: stored(store) is not None, within=5)
 
 
+async def test_a_key_that_somebody_poisoned_is_ours_again() -> None:
+    store = MemoryStore()
+    async with beating(Body(store)):
+        await until(lambda: stored(store) is not None)
+        await MemoryEtcd(store).txn([], [Put(KEY, b"poison")])
+        await anyio.sleep(10)
+        assert stored(store) is not None
+
+
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_lost_answers_do_not_end_the_module(lost: int) -> None:
     store = MemoryStore()
