@@ -84,7 +84,8 @@ proven=False, answers=False)
 def _leased(signs: Signs) -> Verdict:
     if signs.ill_seconds is None or signs.ill_seconds < ILL_SECONDS:
         return WELL
-    why = f"says it is unhealthy: {signs.complaint}" if signs.complaint else "says it is unhealthy"
+    words = "it says it is unhealthy"
+    why = f"{words}: {signs.complaint}" if signs.complaint else words
     return Verdict(Fitness.ILL, why, proven=signs.refusals >= REFUSALS)
 
 

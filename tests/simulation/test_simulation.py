@@ -1,7 +1,7 @@
 """The production daemons under random wishes and faults, in virtual time (reliability.md §5).
 
-``ONAIR_SIMULATION_EXAMPLES`` and ``ONAIR_SIMULATION_SEED`` make a long run, or another one. Each
-failure prints the scenario that broke a law: ``play(Scenario(…))`` does it again.
+``ONAIR_TEST_SIMULATION_EXAMPLES`` and ``ONAIR_TEST_SIMULATION_SEED`` make a long run, or another
+one. Each failure prints the scenario that broke a law: ``play(Scenario(…))`` does it again.
 """
 
 import os
@@ -14,8 +14,8 @@ from tests.simulation.play import shrunk, simulate
 from tests.simulation.reach import missing, noted
 
 SHARDS = 8
-EXAMPLES = int(os.environ.get("ONAIR_SIMULATION_EXAMPLES", "2000"))  # noqa: TID251
-SEED = int(os.environ.get("ONAIR_SIMULATION_SEED", "0"))  # noqa: TID251
+EXAMPLES = int(os.environ.get("ONAIR_TEST_SIMULATION_EXAMPLES", "2000"))  # noqa: TID251
+SEED = int(os.environ.get("ONAIR_TEST_SIMULATION_SEED", "0"))  # noqa: TID251
 
 
 @pytest.fixture(scope="session")

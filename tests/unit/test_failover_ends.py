@@ -97,7 +97,7 @@ async def test_an_ill_mixer_is_left_after_five_seconds() -> None:
         assert live_of(on.store) == before
         await until(lambda: on_m2(on), within=1)
         assert live_of(on.store).moved == (
-            "from mixer m1 to m2: says it is unhealthy: disk is gone"
+            "from mixer m1 to m2: it says it is unhealthy: disk is gone"
         )
         await until(lambda: on.slots(Kind.MIXER, M1) == 0)
 
