@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.listener import Listener
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -47,7 +47,12 @@ async def test_a_room_whose_janus_died_says_so_and_comes_back_with_it(stack: Sta
     await stack.becomes("blue", "degraded")
     told = await stack.call("GET", "/rooms/blue/explain")
     assert f"anus {stack.site.janus_id} is not well" in told["reason"]
-    assert f"ixer {stack.site.mixer_id} gets no sound" in told["reason"]
+
+    async def mixer_says_so_too() -> bool:
+        told = await stack.call("GET", "/rooms/blue/explain")
+        return f"ixer {stack.site.mixer_id} gets no sound" in told["reason"]
+
+    await until(mixer_says_so_too)
     late = await stack.call("POST", "/rooms/blue/start?wait=1", 504)
     assert (late["code"], late["explain"]["status"]) == ("not-yet-onair", "degraded")
     stack.janus.start()

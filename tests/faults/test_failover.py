@@ -75,7 +75,9 @@ async def test_a_januses_machine_dies_and_comes_back(stack: Stack, witness: Witn
         dead.kill_host()
         await _loses(player, moment, MACHINE_SECONDS)
         await stack.becomes("blue", "onair")
-        await witness.settles()
+        # If its manager still came to say that Janus is gone, the room had left before the lease:
+        # then two sweeps of housekeeping free the place.
+        await witness.settles(within=75.0)
         assert await stack.janus_of("blue") is not dead
         assert stack.ffmpegs()["blue"] == ffmpegs, "a dead Janus must not cost the mixer its FFmpeg"
         dead.start()
