@@ -203,16 +203,19 @@ async def test_a_restart_loses_everything_and_is_announced(janus: Janus, restart
 
 
 async def test_many_at_once_all_succeed(janus: Janus) -> None:
+    """As many as there are workers, twice over; each forwarder costs Janus 1.4 % of a core."""
+    numbers = range(100_000, 100_032)
+
     async def live(number: int) -> None:
         marker = Marker(MODULE, RoomId(f"r{number}"), Epoch(1))
         await janus.create_room(marker, number, PIN, SECRET)
         await janus.forward(number, SECRET, HERE, 5004, SSRC)
 
     async with anyio.create_task_group() as tasks:
-        for number in range(100_000, 100_100):
+        for number in numbers:
             tasks.start_soon(live, number)
-    assert len(await janus.list_rooms()) == 100
-    for number in range(100_000, 100_100):
+    assert len(await janus.list_rooms()) == len(numbers)
+    for number in numbers:
         assert len(await janus.forwarders(number, SECRET)) == 1
 
 

@@ -78,9 +78,9 @@ MIXER: Mapping[str, tuple[str, ...]] = {
         "txn(mixer:starting) in pkg.assignments.report < mixer.execute.tell",
         "txn(mixer:publishing) in pkg.assignments.report < mixer.controller.reconcile",
         "stop in mixer.execute._stop < mixer.controller.reconcile",
-        "forget_key in mixer.controller.reconcile",
+        "forget_key in mixer.execute._clean < mixer.controller.reconcile",
         "txn(-mixer+-slots) in pkg.assignments.withdraw < mixer.controller.reconcile",
-        "remove in mixer.controller.reconcile",
+        "remove in mixer.execute._clean < mixer.controller.reconcile",
     ),
     "restart": (
         "grant in pkg.heartbeat.held < pkg.heartbeat.run",
