@@ -18,6 +18,7 @@ is left: no process, no FFmpeg, no key. Any part may be killed, paused and start
 ``stack.mixer_of(room)`` and ``stack.janus_of(room)`` are the hosts a room is placed on now.
 """
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -196,12 +197,13 @@ class Stack:
         return [room["description"] for room in answer.json()["response"]["list"]]
 
     def files(self) -> list[str]:
-        """Files and folders of rooms, served and private."""
+        """Files and folders of rooms, served and private, but for those that vanish meanwhile."""
         return sorted(
-            str(path.relative_to(self.site.folder))
+            str((Path(parent) / name).relative_to(self.site.folder))
             for mixer in self.mixers
             for folder in (mixer.place.media, mixer.place.run)
-            for path in folder.rglob("*")
+            for parent, folders, files in os.walk(folder)
+            for name in (*folders, *files)
         )
 
     def bound_ports(self) -> set[int]:
