@@ -14,7 +14,7 @@ from tests.simulation.play import shrunk, simulate
 from tests.simulation.reach import missing, noted
 
 SHARDS = 8
-EXAMPLES = int(os.environ.get("ONAIR_TEST_SIMULATION_EXAMPLES", "2000"))  # noqa: TID251
+EXAMPLES = int(os.environ.get("ONAIR_TEST_SIMULATION_EXAMPLES", "1000"))  # noqa: TID251
 SEED = int(os.environ.get("ONAIR_TEST_SIMULATION_SEED", "0"))  # noqa: TID251
 
 
@@ -31,7 +31,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(0 if EXAMPLES > 2000 else 900)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_no_law_is_broken(shard: int, counts: Path) -> None:
-    """The last shard to end also sees that everything that can happen did happen."""
+    """From 2,000 on the last shard also sees that all that can happen did happen."""
     reached: Counter[str] = Counter()
     found = simulate(EXAMPLES // SHARDS, seed=SEED * SHARDS + shard, reached=reached)
     if found is not None:
