@@ -44,7 +44,3 @@ class Ledger:
         """A 5xx leaves it open too: what failed may have been after the commit."""
         before: frozenset[State] = self.allowed.get(room, frozenset({"gone"}))
         self.allowed[room] = before | {OUTCOME[verb]}
-
-    def in_state(self, state: State) -> list[str]:
-        """Rooms that are surely so."""
-        return sorted(room for room, states in self.allowed.items() if states == {state})

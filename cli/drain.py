@@ -147,10 +147,6 @@ def _names(found: Sequence[str]) -> str:
     return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _are(many: int) -> str:
-    return "is" if many == 1 else "are"
-
-
 def _rooms(many: int) -> str:
     return _count(many, "room")
 

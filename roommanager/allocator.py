@@ -11,16 +11,14 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import anyio
 
 from pkg.errors import OnairError
 from pkg.model import Kind, ModuleId
 from pkg.schedule import Candidate, Choice, Policy, pick, refusal, refusals
-from roommanager.fleet import Fleet, Module
+from roommanager.fleet import Fleet, Module, ModuleKey
 
-ModuleKey: TypeAlias = tuple[Kind, ModuleId]
 GUESSES = 8
 
 

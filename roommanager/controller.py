@@ -18,6 +18,7 @@ from pkg.workqueue import WorkQueue
 from roommanager import execute
 from roommanager.allocator import Allocator, NoCapacityError
 from roommanager.facts import RoomFacts
+from roommanager.fleet import ModuleKey
 from roommanager.mover import Mover, WaitError
 from roommanager.plan import (
     Action,
@@ -25,7 +26,6 @@ from roommanager.plan import (
     FinishRemove,
     FinishStop,
     MarkOnAir,
-    ModuleKey,
     MoveMixer,
     Reassign,
     look_again_seconds,

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from pkg import keys
 from pkg.informer import UndecodableError
 from pkg.model import Desired, Epoch, Kind, LiveMeta, ModuleId, RoomId
+from roommanager import facts
 from roommanager.fleet import Module
 from roommanager.view import View
 
@@ -108,14 +109,14 @@ def survey(view: View) -> Survey:
     unreadable: set[RoomId] = set()
     named: dict[PlaceKey, set[Claim]] = {}
     for room_id in view.rooms():
-        key = keys.room(room_id, "livemeta")
         try:
-            live = view.informer.record(key, LiveMeta)
+            live = view.live(room_id)
         except UndecodableError:
             unreadable.add(room_id)
             continue
         if live is not None:
-            lives[room_id] = (live, view.informer.mod_revision(key))
+            revision = view.informer.mod_revision(keys.room(room_id, "livemeta"))
+            lives[room_id] = (live, revision)
             for place, epoch, _ in places(live):
                 named.setdefault(place, set()).add((room_id, epoch))
     return Survey(lives, frozenset(unreadable), named)
@@ -123,11 +124,9 @@ def survey(view: View) -> Survey:
 
 def places(live: LiveMeta) -> Iterator[tuple[PlaceKey, Epoch, bool]]:
     """The places a room holds, each with its epoch; True for that of the mixer being replaced."""
-    for kind in Kind:
-        yield (kind, live.module(kind), live.slot(kind)), live.half_epoch(kind), False
-    if live.previous is not None:
-        old = live.previous
-        yield (Kind.MIXER, old.mixer_id, old.slot), old.epoch, True
+    for place in facts.places(live):
+        replaced = place.epoch != live.half_epoch(place.kind)
+        yield (place.kind, place.module_id, place.number), place.epoch, replaced
 
 
 def _stuck(view: View, seen: Survey) -> Iterator[Finding]:

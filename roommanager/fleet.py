@@ -7,7 +7,7 @@ The room manager keeps one fed from its copy, and builds a fresh one from a list
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from pkg.etcd.api import KV
 from pkg.model import Heartbeat, Kind, Mark, MarkRecord, ModuleId, RoomId, Slot
 from pkg.schedule import Candidate
 
+ModuleKey: TypeAlias = tuple[Kind, ModuleId]
 R = TypeVar("R", Heartbeat, MarkRecord, Slot)
 
 

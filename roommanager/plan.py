@@ -10,10 +10,9 @@ from typing import TypeAlias
 
 from pkg.model import Desired, Kind, LiveMeta, Mark, MixerStatus, ModuleId
 from roommanager.facts import Holding, RoomFacts, reporter
+from roommanager.fleet import ModuleKey
 from roommanager.status import is_fed, is_on_air
 from roommanager.verdict import WELL, Fitness, Verdict
-
-ModuleKey: TypeAlias = tuple[Kind, ModuleId]
 
 # For so long after a move the old mixer's segments are still fetched: 30 s, and a margin.
 OLD_WINDOW_SECONDS = 35.0

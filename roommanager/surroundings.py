@@ -12,9 +12,10 @@ from pkg.informer import UndecodableError
 from pkg.model import Epoch, Kind, LiveMeta, Mark, ModuleId, RoomId
 from roommanager.drain import next_to_leave
 from roommanager.facts import RoomFacts, places, reporter
+from roommanager.fleet import ModuleKey
 from roommanager.marks import seconds_left
 from roommanager.pace import Rests
-from roommanager.plan import Around, ModuleKey, Standing
+from roommanager.plan import Around, Standing
 from roommanager.status import is_fed, is_on_air
 from roommanager.verdict import Fitness
 from roommanager.view import View

@@ -9,7 +9,6 @@ probed. All that is not on air at once is on our own monotonic clock.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import anyio
 import structlog
@@ -20,6 +19,7 @@ from pkg.heartbeat import TTL_SECONDS
 from pkg.informer import UndecodableError
 from pkg.model import Endpoints, Kind, ModuleId, RoomId
 from roommanager.facts import reporter
+from roommanager.fleet import ModuleKey
 from roommanager.prober import Prober
 from roommanager.verdict import (
     ILL_SECONDS,
@@ -35,7 +35,6 @@ from roommanager.verdict import (
 )
 from roommanager.view import View
 
-ModuleKey: TypeAlias = tuple[Kind, ModuleId]
 log = structlog.get_logger()
 
 REFUSED_AGAIN_SECONDS = 0.3

@@ -35,14 +35,6 @@ async def later(stage: Stage) -> Epoch:
     return Epoch(await stage.revision())
 
 
-async def replace_mixer(stage: Stage) -> Previous:
-    """Make before break, as the room manager does."""
-    live = await stage.live("blue")
-    old = Previous(mixer_id=live.mixer_id, epoch=live.mixer_epoch, slot=0, endpoints=Endpoints())
-    await stage.rewrite("blue", mixer_id=M2, mixer_epoch=await later(stage), previous=old)
-    return old
-
-
 async def test_a_dead_mixers_room_is_fed_elsewhere_as_soon_as_its_port_is_known() -> None:
     async with on_air() as (stage, janus):
         await stage.rewrite("blue", mixer_id=M2, mixer_epoch=await later(stage), previous=None)
