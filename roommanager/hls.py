@@ -84,10 +84,19 @@ class Hls:
         kept = self._segments.kept(air.room_id, air.nonce, name)
         if kept is not None:
             return kept
-        source = air.source(epoch) if epoch is not None else None
-        if source is not None:
-            return await self._segments.fetch(source, name)
-        if epoch is not None and (air.present is None or epoch > air.epoch):
+        if epoch is None:
+            raise NotOnAirError("no such segment")
+        away: NotYetError | None = None
+        for source in air.having(epoch):
+            try:
+                return await self._segments.fetch(source, name)
+            except NotYetError as error:
+                away = error
+            except NotOnAirError:
+                continue
+        if away is not None:
+            raise away
+        if air.present is None or epoch > air.epoch:
             raise NotYetError("its mixer has not taken the room yet, or this copy of etcd lags")
         raise NotOnAirError("no such segment")
 

@@ -41,12 +41,17 @@ def name(epoch: int, n: int) -> str:
 
 
 class Origins:
-    """All mixers' origins: what they list and were asked for, how long they take, who is down."""
+    """All mixers' origins: what they list and were asked for, how long they take, who is down.
+
+    ``down`` are epochs, ``dead`` hosts. ``only_at``: the one host that has an epoch, if not any.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.takes: dict[int, float] = {}
         self.down: set[int] = set()
+        self.dead: set[str] = set()
+        self.only_at: dict[int, str] = {}
         self.texts: dict[int, str] = {5: listing(5, range(8))}
         self.body = b"x" * 100
 
@@ -61,9 +66,10 @@ class Origins:
         _, _, of, leaf = request.url.path.split("/")
         epoch = int(of)
         await anyio.sleep(self.takes.get(epoch, 0.01))
-        if epoch in self.down:
+        if epoch in self.down or request.url.host in self.dead:
             raise httpx.ConnectTimeout("down")
-        text = self.texts.get(epoch, "")
+        there = self.only_at.get(epoch, request.url.host) == request.url.host
+        text = self.texts.get(epoch, "") if there else ""
         if leaf == "live.m3u8":
             return httpx.Response(200 if text else 404, text=text)
         return httpx.Response(200, content=self.body) if leaf in text else httpx.Response(404)

@@ -5,7 +5,7 @@ import pytest
 
 from pkg import keys
 from pkg.etcd.api import Delete
-from pkg.model import Desired, Ended, Epoch
+from pkg.model import Desired, Ended, Epoch, RoomMeta
 from roommanager import hls
 from roommanager.sources import NotOnAirError, NotYetError
 from tests.support.airwaves import Waves, listing, live, name, waves
@@ -202,6 +202,7 @@ async def test_what_was_heard_is_gone_with_its_time_on_air() -> None:
         await s.wish(live(9, seams=1))
         (kept,) = await s.ask(1, name(5, 7))
         assert kept == s.origins.body, "of an earlier epoch, the same time on air"
+        await put(s.etcd, keys.room(BLUE, "meta"), RoomMeta(room_id=BLUE, created_at=""))
         await s.wish(live(12, nonce="n2"))
         (over,) = await s.ask(1, name(5, 7))
         assert isinstance(over, NotOnAirError)
