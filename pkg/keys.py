@@ -12,10 +12,16 @@ key                               record              single writer
 /modules/{kind}/{id}/slots/{n}    model.Slot          room manager creates, the module deletes (1)
 /onair/ended/{mixer}/{room}       model.Ended         room manager, on a 60 s lease
 /onair/leader/{task}              model.Leader        the elected room manager, on its lease
+/onair/gateways/{id}              model.Gateway       the gateway, on its lease
+/onair/hosts/{room}/{user}        model.Host          the gateway that holds the connection (2)
+/onair/orders/{room}/{user}       model.Order         room manager, for a moderator, on a lease
+/onair/revoked/tokens/{jti}       model.Revocation    room manager, on a lease
+/onair/revoked/users/{room}/{user}  model.Revocation  room manager, on a lease
 ================================  ==================  =======================================
 
 (1) Room managers also delete, guarded, what a module that is known dead left behind, and mend
 slots that no longer match their room.
+(2) Another gateway overwrites it, guarded, when the user asks to take over.
 
 >>> room(RoomId("blue"), "meta")
 '/rooms/blue/meta'
@@ -38,9 +44,16 @@ ROOMS = "/rooms/"
 MODULES = "/modules/"
 ENDED = "/onair/ended/"
 LEADER = "/onair/leader/"
+GATEWAYS = "/onair/gateways/"
+HOSTS = "/onair/hosts/"
+ORDERS = "/onair/orders/"
+REVOKED = "/onair/revoked/"
+REVOKED_TOKENS = REVOKED + "tokens/"
+REVOKED_USERS = REVOKED + "users/"
 
 ROOM_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 MODULE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+USER_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}"
 
 
 def is_room_id(text: str) -> bool:
@@ -94,6 +107,49 @@ def ended(mixer_id: ModuleId, room_id: RoomId) -> str:
 
 def leader(task: str) -> str:
     return LEADER + task
+
+
+def is_user_id(text: str) -> bool:
+    return re.fullmatch(USER_ID_PATTERN, text, re.ASCII) is not None
+
+
+def gateway(gateway_id: str) -> str:
+    return GATEWAYS + gateway_id
+
+
+def hosts_prefix(room_id: RoomId) -> str:
+    return f"{HOSTS}{room_id}/"
+
+
+def host(room_id: RoomId, user_id: str) -> str:
+    return hosts_prefix(room_id) + user_id
+
+
+def orders_prefix(room_id: RoomId) -> str:
+    return f"{ORDERS}{room_id}/"
+
+
+def order(room_id: RoomId, user_id: str) -> str:
+    return orders_prefix(room_id) + user_id
+
+
+def revoked_token(token_id: str) -> str:
+    return REVOKED_TOKENS + token_id
+
+
+def revoked_user(room_id: RoomId, user_id: str) -> str:
+    return f"{REVOKED_USERS}{room_id}/{user_id}"
+
+
+def parse_user(key: str) -> tuple[RoomId, str] | None:
+    """``…/{room}/{user}`` of hosts, orders and revoked users → (room, user); None for others.
+
+    >>> parse_user("/onair/hosts/blue/ann@example.org"), parse_user("/onair/hosts/blue/")
+    (('blue', 'ann@example.org'), None)
+    """
+    folders = f"{HOSTS}|{ORDERS}|{REVOKED_USERS}"
+    match = re.fullmatch(rf"(?:{folders})({ROOM_ID_PATTERN})/({USER_ID_PATTERN})", key, re.ASCII)
+    return (RoomId(match[1]), match[2]) if match else None
 
 
 def parse_room(key: str) -> tuple[RoomId, str] | None:

@@ -221,3 +221,69 @@ class Leader(Record):
     instance_id: str
     host: str
     pid: int
+
+
+class HostStatus(StrEnum):
+    """How far a host has come."""
+
+    CONNECTED = "connected"  # to the gateway
+    JOINED = "joined"  # in the AudioBridge room, no media yet
+    LIVE = "live"  # WebRTC is up: others hear him
+
+
+class Gateway(Record):
+    """/onair/gateways/{gatewayId}: a gateway that hosts can connect to, on its lease.
+
+    ``url``: where browsers reach it, ``wss://…/ws``.
+    """
+
+    url: str
+    host: str
+    started_at: str
+    instance_id: str
+    pid: int
+    version: str = ""
+
+
+class Host(Record):
+    """/onair/hosts/{roomId}/{userId}: the one live connection of this user, and who holds it.
+
+    It is the lock (created under ``create_revision == 0``, or overwritten to take over) and the
+    presence in one, on the gateway's lease. ``connection`` is fresh each time: its holder closes
+    the socket (4410) when the key names another one.
+    """
+
+    room_id: RoomId
+    user_id: str
+    gateway_id: str
+    connection: str
+    token_id: str
+    connected_at: str
+    status: HostStatus = HostStatus.CONNECTED
+    display: str | None = None
+    muted: bool = False
+
+
+class Order(Record):
+    """/onair/orders/{roomId}/{userId}: a moderator's word to one connection, on a 60 s lease.
+
+    ``muted``: mute him; or give back his voice if it was a moderator who took it (else he is
+    only asked to unmute).
+    """
+
+    connection: str
+    muted: bool
+    by: str  # a user id, or "operator"
+
+
+class Revocation(Record):
+    """/onair/revoked/tokens/{jti} and /onair/revoked/users/{roomId}/{userId}, on a lease until
+    every token concerned is over.
+
+    ``before``: of a user, tokens issued at that second (since 1970) or earlier are void.
+    ``kicked``: he was told to go (4403), rather than his token taken back (4401).
+    """
+
+    before: int
+    kicked: bool = False
+    by: str = "operator"

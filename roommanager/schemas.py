@@ -39,7 +39,7 @@ PinText = Annotated[
 UserIdText = Annotated[
     str,
     *_shaped(
-        r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}",
+        keys.USER_ID_PATTERN,
         "use 1 to 128 of A-Z a-z 0-9 _ . @ : + -, the first one a letter or digit",
     ),
 ]

@@ -49,6 +49,7 @@ async def restart(stage: Stage, room: str) -> None:
 async def upgrade(stage: Stage, room: str) -> None:
     """SIGTERM to the kind; for room managers also: another one keeps house then."""
     await stage.put_on_air(room)
+    await until(stage.is_house_kept, within=PATIENCE_SECONDS)
     before = await stage.housekeeper()
     stage.end_all()
     await until(stage.is_up_again, within=PATIENCE_SECONDS)

@@ -116,6 +116,12 @@ class Stage:
         found = await self.stack.etcd.get(keys.leader("housekeeping"))
         return Leader.decode(found.value).instance_id if found else None
 
+    async def is_house_kept(self) -> bool:
+        """A leader that died a moment ago leads until its lease ends, and never resigns."""
+        found = await self.stack.etcd.get(keys.leader("housekeeping"))
+        running = {d.pid for d in self._daemons["room-manager"] if d.is_running()}
+        return found is not None and Leader.decode(found.value).pid in running
+
     # -- a patient user --------------------------------------------------------------------------
 
     async def ask(self, method: str, path: str, **options: object) -> httpx.Response:
