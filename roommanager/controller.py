@@ -74,6 +74,8 @@ class RoomController:
             self._around.forget(facts.room_id)
             self._nowhere.discard(facts.room_id)
             return None
+        for kind, why in facts.unreadable.items():
+            log.error("report.undecodable", room=facts.room_id, kind=kind.value, error=why)
         around = self._around.of(facts, live)
         self._pass_turn(live)
         waits = [look_again_seconds(facts, around), *self._deadlines(live)]

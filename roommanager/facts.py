@@ -1,12 +1,12 @@
 """All that etcd says of one room, at one moment: the argument of every decision about it."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pkg import keys
 from pkg.etcd.api import KV
-from pkg.informer import decode
+from pkg.informer import UndecodableError, decode
 from pkg.model import (
     Epoch,
     JanusState,
@@ -44,6 +44,8 @@ class RoomFacts:
 
     ``held``: the places of this very assignment, ``previous`` among them, that are still taken.
     ``janus_ill``: its module says that Janus is lost, which makes its word on the room old news.
+    ``unreadable``: what is wrong with an observed key that is there and cannot be read. It counts
+    as nothing known: were it an error, what a dead module left would keep its rooms with it.
     """
 
     room_id: RoomId
@@ -58,6 +60,7 @@ class RoomFacts:
     janus_revision: int = 0
     mixer_revision: int = 0
     janus_ill: bool = False
+    unreadable: Mapping[Kind, str] = field(default_factory=dict)
 
     def place(self, kind: Kind) -> Holding | None:
         """The present half's place, if it is taken."""
@@ -71,11 +74,23 @@ class RoomFacts:
     def observed_revision(self, kind: Kind) -> int:
         return self.janus_revision if kind is Kind.JANUS else self.mixer_revision
 
+    @property
+    def reporters(self) -> dict[Kind, ModuleId]:
+        """Whose the observed keys are; one that cannot be read is the assigned module's."""
+        found = ((kind, self._reporter(kind)) for kind in Kind)
+        return {kind: module_id for kind, module_id in found if module_id is not None}
+
+    def _reporter(self, kind: Kind) -> ModuleId | None:
+        state = self.observed(kind)
+        if state is not None:
+            return reporter(state)
+        return self.live.module(kind) if self.live and kind in self.unreadable else None
+
 
 def gather(
     room_id: RoomId, revision: int, get: Callable[[str], KV | None], fleet: Fleet
 ) -> RoomFacts:
-    """Read the room's keys through ``get``. Raises UndecodableError."""
+    """Read the room's keys through ``get``. Raises UndecodableError if a wish cannot be read."""
 
     def read(leaf: keys.RoomLeaf, kind: type[R]) -> tuple[R | None, int]:
         kv = get(keys.room(room_id, leaf))
@@ -83,8 +98,9 @@ def gather(
 
     meta, meta_revision = read("meta", RoomMeta)
     live, live_revision = read("livemeta", LiveMeta)
-    janus, janus_revision = read("janus", JanusState)
-    mixer, mixer_revision = read("mixer", MixerState)
+    janus, janus_revision, janus_flaw = _observe(get(keys.room(room_id, "janus")), JanusState)
+    mixer, mixer_revision, mixer_flaw = _observe(get(keys.room(room_id, "mixer")), MixerState)
+    flaws = {Kind.JANUS: janus_flaw, Kind.MIXER: mixer_flaw}
     return RoomFacts(
         room_id=room_id,
         revision=revision,
@@ -98,7 +114,18 @@ def gather(
         mixer_revision=mixer_revision,
         held=_held(fleet, live) if live else (),
         janus_ill=_is_ill(fleet, live) if live else False,
+        unreadable={kind: flaw for kind, flaw in flaws.items() if flaw is not None},
     )
+
+
+def _observe(kv: KV | None, kind: type[R]) -> tuple[R | None, int, str | None]:
+    """The record, its revision, and why it cannot be read."""
+    if kv is None:
+        return None, 0, None
+    try:
+        return decode(kv, kind), kv.mod_revision, None
+    except UndecodableError as error:
+        return None, kv.mod_revision, str(error)
 
 
 def from_kvs(room_id: RoomId, revision: int, kvs: Iterable[KV], fleet: Fleet) -> RoomFacts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pkg.model import Desired, Kind, LiveMeta, Mark, MixerStatus, ModuleId
-from roommanager.facts import Holding, RoomFacts, reporter
+from roommanager.facts import Holding, RoomFacts
 from roommanager.fleet import ModuleKey
 from roommanager.status import is_fed, is_on_air
 from roommanager.verdict import WELL, Fitness, Verdict
@@ -161,7 +161,7 @@ def _end(facts: RoomFacts, live: LiveMeta, around: Around) -> list[Action]:
     """Once every module has ended its part; the dead have."""
     left = _left(facts, around, facts.held, tuple(Kind))
     living = set(facts.held) - set(left.places)
-    if living or any(facts.observed(k) is not None and k not in left.observed for k in Kind):
+    if living or facts.reporters.keys() - set(left.observed):
         return []
     if live.status is Desired.REMOVING:
         return [FinishRemove(left)]
@@ -173,8 +173,8 @@ def _left(
 ) -> Left:
     """Of these places and observed keys, those that belong to dead modules."""
     places = tuple(h for h in held if around.of(h.kind, h.module_id).is_dead)
-    told = {k: reporter(state) for k in kinds if (state := facts.observed(k)) is not None}
-    observed = tuple(k for k in told if around.of(k, told[k]).is_dead)
+    told = facts.reporters
+    observed = tuple(k for k in kinds if k in told and around.of(k, told[k]).is_dead)
     dead = {(h.kind, h.module_id) for h in places} | {(k, told[k]) for k in observed}
     return Left(frozenset(dead), places, observed)
 

@@ -6,7 +6,7 @@ Nothing here is stored: two replicas with the same facts give the same answer (c
 from enum import StrEnum
 
 from pkg.model import Desired, JanusState, JanusStatus, Kind, LiveMeta, MixerState, MixerStatus
-from roommanager.facts import RoomFacts, reporter
+from roommanager.facts import RoomFacts
 from roommanager.fleet import Fleet
 from roommanager.prospects import Judged, prospects
 from roommanager.verdict import Fitness
@@ -77,10 +77,9 @@ def _state_of(status: RoomStatus, facts: RoomFacts, fleet: Fleet, judged: Judged
 
 def _ending(facts: RoomFacts, judged: Judged) -> str:
     held = {(holding.kind, holding.module_id) for holding in facts.held}
-    told = {(k, reporter(s)) for k in Kind if (s := facts.observed(k)) is not None}
     waits = [
         f"{kind.value} {module_id} to end its part{_in_brackets(judged(kind, module_id).reason)}"
-        for kind, module_id in sorted(held | told)
+        for kind, module_id in sorted(held | set(facts.reporters.items()))
     ]
     return f"Waiting for {' and for '.join(waits)}." if waits else "Both halves have ended."
 
@@ -101,6 +100,8 @@ def _half(facts: RoomFacts, live: LiveMeta, kind: Kind, fleet: Fleet, judged: Ju
     name = f"{kind.value} {live.module(kind)}"
     state = facts.observed(kind)
     sick = _if_sick(fleet, live, kind, judged)
+    if kind in facts.unreadable:
+        return f"what {name} reported cannot be read{_in_brackets(facts.unreadable[kind])}{sick}"
     if state is None or state.epoch != live.half_epoch(kind):
         return f"{name} has not taken the room yet{sick}"
     if state.status in {MixerStatus.PUBLISHING, JanusStatus.FORWARDING}:

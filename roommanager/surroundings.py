@@ -11,7 +11,7 @@ import anyio
 from pkg.informer import UndecodableError
 from pkg.model import Epoch, Kind, LiveMeta, Mark, ModuleId, RoomId
 from roommanager.drain import next_to_leave
-from roommanager.facts import RoomFacts, places, reporter
+from roommanager.facts import RoomFacts, places
 from roommanager.fleet import ModuleKey
 from roommanager.marks import seconds_left
 from roommanager.pace import Rests
@@ -110,5 +110,4 @@ class Surroundings:
 def _named(facts: RoomFacts, live: LiveMeta) -> set[ModuleKey]:
     """Every module that livemeta or an observed key names."""
     named: set[ModuleKey] = {(place.kind, place.module_id) for place in places(live)}
-    told = ((kind, facts.observed(kind)) for kind in Kind)
-    return named | {(kind, reporter(state)) for kind, state in told if state is not None}
+    return named | set(facts.reporters.items())

@@ -41,7 +41,6 @@ POISON: dict[str, bytes] = {
     "deep": b'{"a":' * 5000,
     "1.4 MB": b'"' + b"x" * 1_400_000 + b'"',
 }
-LEAVES = ("meta", "livemeta", "janus", "mixer")
 FOREIGN_KEYS = (
     *("/rooms/", "/rooms//", "/rooms/x", "/rooms/-x/meta", "/rooms/\udcff\udcfe/meta"),
     *("/rooms/x/y/z", "/rooms/../meta", "/rooms/" + "x" * 5000 + "/meta", "/rooms/\0/meta"),
@@ -130,23 +129,41 @@ def livemeta(room_id: str) -> dict[str, object]:
     return found
 
 
-async def test_a_poisoned_record_fails_its_room_only(daemon: Daemon) -> None:
+META = b'{"roomId":"%s","createdAt":"t"}'
+
+
+async def test_a_poisoned_wish_fails_its_room_only(daemon: Daemon) -> None:
     async def body(site: Site) -> None:
-        good = b'{"roomId":"%s","createdAt":"t"}'
-        n = 0
-        for leaf in LEAVES:
-            for what, value in POISON.items():
-                n += 1
-                room = f"bad{n}"
-                await site.put(f"/rooms/{room}/meta", good % room.encode())
-                if leaf in {"janus", "mixer"}:
-                    await site.put(f"/rooms/{room}/livemeta", json.dumps(livemeta(room)).encode())
+        for leaf in ("meta", "livemeta"):
+            for n, (what, value) in enumerate(POISON.items()):
+                room = f"bad-{leaf}{n}"
+                await site.put(f"/rooms/{room}/meta", META % room.encode())
                 await site.put(f"/rooms/{room}/{leaf}", value)
                 for method, path in (("GET", ""), ("POST", "/start"), ("GET", "/explain")):
                     code = await site.problem(method, f"/api/rooms/{room}{path}")
                     assert code == "room-undecodable", (leaf, what, path)
                 for path in (f"/hls/{room}/live.m3u8", f"/api/rooms/{room}/key?nonce=x"):
                     assert await site.problem("GET", path) == "room-undecodable", (leaf, what)
+            await site.fine(f"good-{leaf}")
+
+    await on(daemon, body)
+
+
+async def test_of_a_poisoned_report_nothing_is_known(daemon: Daemon) -> None:
+    async def body(site: Site) -> None:
+        for leaf in ("janus", "mixer"):
+            for n, (what, value) in enumerate(POISON.items()):
+                room = f"odd-{leaf}{n}"
+                await site.put(f"/rooms/{room}/meta", META % room.encode())
+                await site.put(f"/rooms/{room}/livemeta", json.dumps(livemeta(room)).encode())
+                await site.put(f"/rooms/{room}/{leaf}", value)
+                for method, path in (("GET", ""), ("POST", "/start"), ("GET", "/explain")):
+                    answer = await site.client.request(method, f"/api/rooms/{room}{path}")
+                    assert answer.json()["status"] == "starting", (leaf, what, path)
+                    assert "xxxx" not in answer.text
+                assert "reported cannot be read" in answer.json()["reason"]
+                code = await site.problem("GET", f"/hls/{room}/live.m3u8")
+                assert code == "not-yet-onair", (leaf, what)
             await site.fine(f"good-{leaf}")
 
     await on(daemon, body)
