@@ -32,6 +32,7 @@ from pkg.etcd.api import (
 )
 from pkg.heartbeat import REFUSED_SECONDS, RETRY_SECONDS, TTL_SECONDS, held
 from pkg.model import Leader
+from pkg.outage import Outages
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Election:
         self._key = keys.leader(task)
         self._me = me
         self._ttl = ttl
+        self._outages = Outages("leader.campaign_failed", "leader.campaign_recovered")
 
     async def run(self, body: Body) -> NoReturn:
         """``body`` runs until it is cancelled, and begins anew with each term.
@@ -71,10 +73,12 @@ class Election:
             try:
                 await self._until(self._vacant)
                 async with held(self._etcd, ttl=self._ttl) as lease:
-                    if await self._win(lease):
+                    won = await self._win(lease)
+                    self._outages.over(self._task, task=self._task)
+                    if won:
                         await self._lead(body, Term(self._key, lease))
             except (TransientError, AccessError) as error:
-                log.warning("leader.campaign_failed", task=self._task, error=str(error))
+                self._outages.failed(self._task, task=self._task, error=str(error))
                 await anyio.sleep(_pause(error))
 
     async def _vacant(self) -> bool:
@@ -84,6 +88,8 @@ class Election:
             log.error("leader.squatted", task=self._task)
             await commit(self._etcd, [ModIs(self._key, found.mod_revision)], [Delete(self._key)])
             return True
+        if found is not None:
+            self._outages.over(self._task, task=self._task)
         return found is None
 
     async def _holds(self, term: Term) -> bool:

@@ -32,6 +32,7 @@ from pkg.etcd.api import (
 )
 from pkg.informer import UndecodableError, decode
 from pkg.model import Endpoints, Heartbeat
+from pkg.outage import Outages
 
 log = structlog.get_logger()
 
@@ -115,13 +116,17 @@ async def _renew_until_lost(etcd: Etcd, lease: int, ttl: int, sent: float) -> No
 
 async def _renew(etcd: Etcd, lease: int) -> float | None:
     """Try until etcd answers; when the accepted try was sent, None if etcd knows no such lease."""
+    outages = Outages("lease.renewal_failed", "lease.renewed")
     while True:
         sent = anyio.current_time()
         try:
-            return sent if await etcd.keep_alive(lease) > 0 else None
+            left = await etcd.keep_alive(lease)
         except (TransientError, AccessError) as error:
-            log.warning("lease.renewal_failed", error=str(error))
-        await anyio.sleep(RETRY_SECONDS)
+            outages.failed("", error=str(error))
+            await anyio.sleep(RETRY_SECONDS)
+        else:
+            outages.over("")
+            return sent if left > 0 else None
 
 
 class Heart:
@@ -144,6 +149,7 @@ class Heart:
         self._describe = describe
         self._check = check
         self._ttl = ttl
+        self._outages = Outages("heartbeat.lost", "heartbeat.recovered")
         self._written_at = 0.0
         self._refused_since: float | None = None
         self._stirred = anyio.Event()
@@ -166,7 +172,7 @@ class Heart:
             except (TransientError, AccessError) as error:
                 if isinstance(error, AccessError) and not self.registered.is_set():
                     raise
-                log.warning("heartbeat.lost", key=self._key, error=str(error))
+                self._outages.failed(self._key, key=self._key, error=str(error))
                 refused = self._refused_since is not None or isinstance(error, AccessError)
                 await anyio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
 
@@ -175,6 +181,7 @@ class Heart:
         await self._register(self._describe(told), lease)
         self._written()
         self.registered.set()
+        self._outages.over(self._key, key=self._key)
         log.info("heartbeat.registered", key=self._key, status=told.status, reason=told.reason)
         while True:
             with anyio.move_on_after(CHECK_SECONDS):

@@ -10,6 +10,7 @@ import trio.testing
 from anyio.abc import TaskGroup
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pkg import keys
 from pkg.election import Election, Term
@@ -297,3 +298,17 @@ def _happen(candidate: Candidate, what: str, tasks: TaskGroup) -> None:
         case _:
             candidate.scope.cancel()
             tasks.start_soon(candidate.run)
+
+
+async def test_an_outage_of_etcd_is_logged_once_a_minute_and_when_it_is_over() -> None:
+    candidate = Candidate("a", MemoryStore(), Bodies())
+    candidate.etcd.outage(down=True)
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(candidate.run)
+            await anyio.sleep(170)
+            candidate.etcd.outage(down=False)
+            await until(lambda: candidate.bodies.running == ["a"])
+            tasks.cancel_scope.cancel()
+    said = [line["event"] for line in logs if line["event"].startswith("leader.campaign")]
+    assert said == ["leader.campaign_failed"] * 3 + ["leader.campaign_recovered"]

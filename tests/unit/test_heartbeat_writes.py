@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from pkg.errors import OnairError
 from pkg.etcd.api import AccessError, Compare, Op, StorageFullError, TxnResult
@@ -147,3 +148,22 @@ def test_the_worst_is_told() -> None:
     assert worst(WELL, BUSY) is BUSY
     assert worst(BUSY, ILL, WELL) is ILL
     assert worst() is WELL
+
+
+async def test_an_outage_of_etcd_is_logged_once_a_minute_and_when_it_is_over() -> None:
+    module = Module()
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(module.heart.run)
+            await module.heart.registered.wait()
+            module.etcd.outage(down=True)
+            await anyio.sleep(TTL_SECONDS + 170)
+            module.etcd.outage(down=False)
+            await until(lambda: not module.is_gone())
+            tasks.cancel_scope.cancel()
+    events = [line["event"] for line in logs]
+    assert events.count("lease.renewal_failed") == 1
+    assert [event for event in events if event in {"heartbeat.lost", "heartbeat.recovered"}] == [
+        *["heartbeat.lost"] * 3,
+        "heartbeat.recovered",
+    ]
