@@ -110,10 +110,7 @@ class RoomController:
             case FinishStop() | FinishRemove():
                 return await self._finish(facts, live, action)
             case Reassign():
-                revision = await self._mover.reassign(facts, live, action)
-                if not action.forced:
-                    self._around.rests.moved(facts.room_id, anyio.current_time())
-                return revision
+                return await self._mover.reassign(facts, live, action)
             case MoveMixer():
                 return await self._mover.move(facts, live, action)
             case DropPrevious():

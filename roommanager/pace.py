@@ -24,6 +24,8 @@ class Pace:
 class Rests:
     """One room after the other: a room that fails everywhere must not wander hotly.
 
+    ``moved`` is told of every room manager's moves, else it would wander n times as often with n.
+
     >>> rests, blue = Rests(), RoomId("blue")
     >>> rests.moved(blue, 100.0); rests.seconds_left(blue, 101.0)
     4.0

@@ -103,7 +103,6 @@ class Reassign:
     left: Left = NOTHING
     absent: bool = False
     new_mixer_epoch: bool = False
-    forced: bool = True  # False: the present module lives, and the room must rest between moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def _replace_mixer(facts: RoomFacts, live: LiveMeta, around: Around) -> Reassign
     why = why or around.displaced.get(Kind.MIXER)
     if why is None or around.rest_seconds > 0:
         return None
-    return Reassign(Kind.MIXER, why, forced=False)
+    return Reassign(Kind.MIXER, why)
 
 
 def _hopeless(facts: RoomFacts, live: LiveMeta) -> str | None:
@@ -219,12 +218,12 @@ def _replace_janus(facts: RoomFacts, live: LiveMeta, around: Around) -> Reassign
     if around.rest_seconds > 0:
         return None
     if standing.is_ill:
-        return Reassign(Kind.JANUS, verdict.reason, new_mixer_epoch=anew, forced=False)
+        return Reassign(Kind.JANUS, verdict.reason, new_mixer_epoch=anew)
     overdue = "it is draining, and its deadline has passed" if standing.overdue else None
     leave = overdue or around.displaced.get(Kind.JANUS)
     if leave is None:
         return None
-    return Reassign(Kind.JANUS, leave, new_mixer_epoch=True, forced=False)
+    return Reassign(Kind.JANUS, leave, new_mixer_epoch=True)
 
 
 # --- make before break --------------------------------------------------------------------

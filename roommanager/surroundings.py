@@ -29,13 +29,15 @@ class Surroundings:
         self._view = view
         self._vigil = vigil
         self._now = now
-        self.rests = Rests()
+        self._rests = Rests()
+        self._lives: dict[RoomId, LiveMeta] = {}  # as they were seen last
         self._displaced: dict[tuple[RoomId, Kind], tuple[Epoch, str]] = {}
         # per room: (what, of which epoch) → since when
         self._since: dict[RoomId, dict[tuple[str, int], float]] = {}
 
     def of(self, facts: RoomFacts, live: LiveMeta) -> Around:
         now, room_id = anyio.current_time(), facts.room_id
+        self._note_move(live, now)
         on_air = is_on_air(live, facts.janus, facts.mixer)
         conditions: dict[tuple[str, int], bool] = {
             ("on air", live.mixer_epoch): on_air,
@@ -49,10 +51,20 @@ class Surroundings:
             modules={module: self.standing(*module) for module in _named(facts, live)},
             on_air_seconds=now - since.get(("on air", live.mixer_epoch), now),
             unfed_seconds=now - since.get(("unfed", live.mixer_epoch), now),
-            rest_seconds=self.rests.seconds_left(room_id, now),
+            rest_seconds=self._rests.seconds_left(room_id, now),
             displaced=self._displaced_halves(live),
             may_leave=self.next_to_leave(live.mixer_id) == room_id,
         )
+
+    def _note_move(self, live: LiveMeta, now: float) -> None:
+        """Whichever room manager moved it away from a module that lives, it has to rest now."""
+        before = self._lives.get(live.room_id)
+        self._lives[live.room_id] = live
+        if before is None or before.nonce != live.nonce:
+            return
+        left = {(kind, before.module(kind)) for kind in Kind if _has_left(before, live, kind)}
+        if any(not self.standing(*module).is_dead for module in left):
+            self._rests.moved(live.room_id, now)
 
     def displace(self, room_id: RoomId, kind: Kind, epoch: Epoch, why: str) -> None:
         """That half runs, under that epoch, where no place is left for it: it must move."""
@@ -66,7 +78,8 @@ class Surroundings:
         for kind in Kind:
             self._displaced.pop((room_id, kind), None)
         self._since.pop(room_id, None)
-        self.rests.forget(room_id)
+        self._lives.pop(room_id, None)
+        self._rests.forget(room_id)
 
     def standing(self, kind: Kind, module_id: ModuleId) -> Standing:
         found = self._view.fleet.get(kind, module_id)
@@ -96,15 +109,23 @@ class Surroundings:
         return self._vigil.verdict(Kind.JANUS, live.janus_id).fitness is Fitness.WELL
 
     def _in_transit(self, live: LiveMeta) -> bool:
-        """Its new mixer is not on air yet, but may still come to be."""
+        """Its new mixer is not on air yet, but may still come to be. One that cannot be read must
+        not hold up the others."""
         try:
             facts = self._view.room(live.room_id)
-        except UndecodableError:  # it must not hold up the others
+        except UndecodableError:
             return False
-        if is_on_air(live, facts.janus, facts.mixer):
+        if facts.unreadable or is_on_air(live, facts.janus, facts.mixer):
             return False
         since = self._since.get(live.room_id, {}).get(("off air", live.mixer_epoch))
         return since is None or anyio.current_time() - since < TRANSIT_SECONDS
+
+
+def _has_left(before: LiveMeta, live: LiveMeta, kind: Kind) -> bool:
+    """Not make-before-break: that is no sign of trouble."""
+    old = before.module(kind)
+    replaced = kind is Kind.MIXER and live.previous is not None and live.previous.mixer_id == old
+    return live.module(kind) != old and not replaced
 
 
 def _named(facts: RoomFacts, live: LiveMeta) -> set[ModuleKey]:

@@ -268,7 +268,12 @@ BUGS = (
         "a room that fails everywhere wanders without rest",
         "I14 (a bounded number of moves)",
         (Swap(Rests, "seconds_left", lambda *_: 0.0),),
-        (scenario(test_failover_ends.test_a_room_that_fails_everywhere_wanders_ever_more_slowly),),
+        (
+            scenario(
+                test_failover_ends.test_a_room_that_fails_everywhere_wanders_ever_more_slowly,
+                managers=2,
+            ),
+        ),
     ),
     Bug(
         "a stop does not wait for the mixer that was being replaced",

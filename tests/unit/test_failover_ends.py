@@ -138,8 +138,10 @@ async def test_five_failures_on_one_host_are_enough() -> None:
         assert "its FFmpeg failed 5 times (no codec)" in (live_of(on.store).moved or "")
 
 
-async def test_a_room_that_fails_everywhere_wanders_ever_more_slowly() -> None:
-    async with blue_on_m1() as (on, _):
+@pytest.mark.parametrize("managers", [1, 2])
+async def test_a_room_that_fails_everywhere_wanders_ever_more_slowly(managers: int) -> None:
+    """However many room managers there are: each minds what the others did."""
+    async with blue_on_m1(managers) as (on, _):
         on.modules.stuck |= {M1, M2}
         moves = []
         began = anyio.current_time()
@@ -149,6 +151,18 @@ async def test_a_room_that_fails_everywhere_wanders_ever_more_slowly() -> None:
             await until(lambda was=live: live_of(on.store) != was, within=301)  # type: ignore[misc]
             moves.append(round(anyio.current_time() - began))
         assert moves == [0, 5, 15, 35, 75]
+
+
+@pytest.mark.parametrize("managers", [1, 2])
+async def test_who_left_the_dead_need_not_rest(managers: int) -> None:
+    async with blue_on_m1(managers) as (on, _):
+        await on.loses(Kind.MIXER, M1, Answer.SILENT)
+        await until(lambda: on_m2(on))
+        on.modules.stuck.add(M2)
+        await on.modules.register(Kind.MIXER, M1, 5)
+        left = live_of(on.store)
+        await report_failing(on, left, 5)
+        await until(lambda: live_of(on.store) != left, within=1)
 
 
 async def test_a_failing_room_with_nowhere_to_go_stays() -> None:

@@ -86,12 +86,12 @@ def around(
             around(of_mixer=DEAD),
             [Reassign(Kind.MIXER, "it is dead", M_ONLY_PLACE, absent=True)],
         ),
-        (ON, around(of_mixer=ILL), [Reassign(Kind.MIXER, "it is ill", forced=False)]),
+        (ON, around(of_mixer=ILL), [Reassign(Kind.MIXER, "it is ill")]),
         (ON, around(of_mixer=ILL, rest_seconds=3), []),
         (
             FAILING,
             around(),
-            [Reassign(Kind.MIXER, "its FFmpeg failed 5 times (x)", forced=False)],
+            [Reassign(Kind.MIXER, "its FFmpeg failed 5 times (x)")],
         ),
         (FAILING, around(rest_seconds=3), []),
         (
@@ -103,7 +103,7 @@ def around(
         (
             ON,
             around(ILL),
-            [Reassign(Kind.JANUS, "it is ill", new_mixer_epoch=True, forced=False)],
+            [Reassign(Kind.JANUS, "it is ill", new_mixer_epoch=True)],
         ),
         (replace(ON, janus=janus(to=6)), around(ANSWERS, unfed_seconds=UNFED_SECONDS - 1), []),
         (
@@ -127,7 +127,6 @@ def around(
                     Kind.JANUS,
                     "it is draining, and its deadline has passed",
                     new_mixer_epoch=True,
-                    forced=False,
                 )
             ],
         ),
