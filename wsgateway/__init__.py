@@ -1,1 +1,1 @@
-"""The WebSocket gateway: hosts' signalling between browsers and the right Janus (contract.md §4)."""
+"""The WebSocket gateway: hosts' signalling, browser to Janus and back (contract.md §4)."""

@@ -231,7 +231,8 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Give Janus the offer, on a fresh handle if there was media before; Answered or OfferFailed."""
+    """Give Janus the offer, on a fresh handle if there was media before. Answers Answered or
+    OfferFailed."""
 
     request: JsonId
     sdp: str

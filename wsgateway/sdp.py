@@ -1,0 +1,1 @@
+"""What of an offer and of candidates may reach Janus."""
