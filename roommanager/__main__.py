@@ -22,12 +22,13 @@ from pkg.httpserver import BodyLimit, listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Kind, Leader, ModuleId
 from pkg.tokens import Tokens
+from roommanager import origins
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
 from roommanager.config import Config
 from roommanager.context import Context
 from roommanager.controller import RoomController
-from roommanager.hls import ORIGIN_TIMEOUT, Hls
+from roommanager.hls import Hls
 from roommanager.housekeeping import Housekeeping
 from roommanager.http import Outermost, refuse
 from roommanager.mending import Displaced, Mender
@@ -48,10 +49,11 @@ SOURCES = Sources(now=wiring.now, nonce=lambda: secrets.token_hex(16))
 
 async def run(config: Config) -> None:
     bound = listen(config.room_manager_listen)
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
     async with (
         wiring.etcd_client(config) as etcd,
-        httpx.AsyncClient(timeout=ORIGIN_TIMEOUT, limits=limits, trust_env=False) as client,
+        httpx.AsyncClient(
+            timeout=origins.TIMEOUT, limits=origins.LIMITS, trust_env=False
+        ) as client,
         # Fetches that hang on one dead host must not make others look silent when they are asked.
         httpx.AsyncClient(limits=ASKED_ANEW, trust_env=False) as asking,
     ):

@@ -14,17 +14,15 @@ from dataclasses import dataclass
 
 import anyio
 import httpx
-import structlog
 
 from pkg.model import RoomId
 from roommanager.facts import RoomFacts
 from roommanager.flights import Flights
+from roommanager.origins import Origins
 from roommanager.playlist import Media, epoch_of, joined, read
 from roommanager.segments import Segments
 from roommanager.sources import Air, NotOnAirError, NotYetError, Source, on_air
 from roommanager.view import View
-
-log = structlog.get_logger()
 
 PLAYLIST_SECONDS = 0.3
 PATIENCE_SECONDS = 0.5  # then a listener gets the last playlist; the fetch goes on
@@ -34,7 +32,6 @@ RIVAL_SECONDS = 1.0  # of two mixers, one that hangs must not keep the other's p
 IDLE_SECONDS = 15.0  # a last playlist that nobody asked for in so long is no longer the last
 ENOUGH_SEGMENTS = 3  # players begin three segments before the end (RFC 8216 §6.3.3)
 MAX_PLAYLISTS = 2000
-ORIGIN_TIMEOUT = httpx.Timeout(3.0, connect=1.0)
 
 
 @dataclass(slots=True)
@@ -52,8 +49,8 @@ class _Shown:
 class Hls:
     def __init__(self, view: View, client: httpx.AsyncClient) -> None:
         self._view = view
-        self._client = client
-        self._segments = Segments(client)
+        self._origins = Origins(client)
+        self._segments = Segments(self._origins)
         self._flights: Flights[_Shown] = Flights()
         self._shown: OrderedDict[RoomId, _Shown] = OrderedDict()
 
@@ -158,11 +155,10 @@ class Hls:
 
     async def _fetch(self, source: Source) -> Media | None:
         try:
-            response = await self._client.get(f"{source.url}/live.m3u8")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            log.warning("origin.failed", room=source.room_id, error=type(error).__name__)
+            found = await self._origins.get(source, "live.m3u8")
+        except NotYetError:
             return None
-        return read(response.text, source.epoch) if response.is_success else None
+        return read(found.decode(errors="replace"), source.epoch) if found is not None else None
 
     # -- remembering -----------------------------------------------------------------------
 

@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import httpx
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from pkg.errors import OnairError
 from pkg.model import RoomId
 from roommanager.flights import Flights
-from roommanager.sources import NotOnAirError, NotYetError, Source
+from roommanager.origins import Origins
+from roommanager.sources import NotOnAirError, Source
 
 log = structlog.get_logger()
 
@@ -28,8 +28,8 @@ Wish = tuple[Source, str]
 
 
 class Segments:
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
         self._flights: Flights[bytes] = Flights()
         self._kept: OrderedDict[tuple[RoomId, str, str], bytes] = OrderedDict()
         self._kept_bytes = 0
@@ -73,14 +73,11 @@ class Segments:
                 await self.fetch(source, name)
 
     async def _fetch(self, source: Source, name: str) -> bytes:
-        try:
-            response = await self._client.get(f"{source.url}/{name}")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotYetError(f"the origin does not answer ({type(error).__name__})") from None
-        if not response.is_success:
+        body = await self._origins.get(source, name)
+        if body is None:
             raise NotOnAirError("no such segment")
-        self._keep((source.room_id, source.nonce, name), response.content)
-        return response.content
+        self._keep((source.room_id, source.nonce, name), body)
+        return body
 
     def _keep(self, key: tuple[RoomId, str, str], body: bytes) -> None:
         self._kept[key] = body
