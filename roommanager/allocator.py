@@ -134,13 +134,13 @@ class Allocator:
 
     def _place(self, fleet: Fleet, kind: Kind, choice: Choice, seen: int) -> Place:
         module = fleet.get(kind, choice.module_id)
-        if module is None or module.heartbeat is None:  # pragma: no cover - pick refuses these
+        if module is None or module.capacity is None:  # pragma: no cover - pick refuses these
             raise NoCapacityError({kind: {choice.module_id: "no heartbeat"}})
         taken = module.slots.keys() | self._unseen(module, seen)
         return Place(
             kind=kind,
             module_id=module.module_id,
-            slot=self._free(module.heartbeat.capacity, taken),
+            slot=self._free(module.capacity, taken),
             heartbeat_revision=module.heartbeat_revision,
             mark_revision=module.mark_revision,
             why=choice.why,

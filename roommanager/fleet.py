@@ -16,6 +16,8 @@ from pkg.etcd.api import KV
 from pkg.model import Heartbeat, Kind, Mark, MarkRecord, ModuleId, RoomId, Slot
 from pkg.schedule import Candidate
 
+MAX_CAPACITY = 100_000  # no module has more places; counting through what a heartbeat claims hangs
+
 ModuleKey: TypeAlias = tuple[Kind, ModuleId]
 R = TypeVar("R", Heartbeat, MarkRecord, Slot)
 
@@ -48,14 +50,21 @@ class Module:
             return "no heartbeat: it is not running, or cannot reach etcd"
         if not self.heartbeat.healthy:
             return self.heartbeat.reason or f"says it is {self.heartbeat.status}"
+        if self.capacity is None:
+            return f"claims a capacity of less than 0 or more than {MAX_CAPACITY}"
         return None
+
+    @property
+    def capacity(self) -> int | None:
+        """Places, as its heartbeat tells; None without one, or if what it tells cannot be."""
+        told = self.heartbeat.capacity if self.heartbeat else -1
+        return told if 0 <= told <= MAX_CAPACITY else None
 
     def candidate(self, claimed: int = 0) -> Candidate:
         """``claimed``: places that this process is about to take."""
-        capacity = self.heartbeat.capacity if self.heartbeat else 0
         return Candidate(
             module_id=self.module_id,
-            capacity=capacity,
+            capacity=self.capacity or 0,
             used=len(self.slots) + claimed,
             unhealthy=self.unhealthy,
             mark=self.mark,

@@ -88,7 +88,7 @@ def _give_back(lost: LostSlot, view: View) -> Cure | Displaced | None:
     own = [n for n, slot in module.slots.items() if slot == _slot(lost)]
     if own:
         return _name(lost, live, own[0], view)
-    return _move(lost, live, module, module.heartbeat.capacity)
+    return _move(lost, live, module)
 
 
 def _take(lost: LostSlot, module: Module, number: int, why: str, *more: Op) -> Cure:
@@ -100,9 +100,11 @@ def _take(lost: LostSlot, module: Module, number: int, why: str, *more: Op) -> C
     return Cure("slot.mended", lost.room_id, key, why, guards, ops)
 
 
-def _move(lost: LostSlot, live: LiveMeta, module: Module, capacity: int) -> Cure | Displaced:
+def _move(lost: LostSlot, live: LiveMeta, module: Module) -> Cure | Displaced | None:
     """Another took its place: any other free one is as good, for what runs has no number."""
-    free = [n for n in range(capacity) if n not in module.slots]
+    if module.capacity is None:
+        return None  # its module will write its heartbeat anew: nobody is moved for a bad one
+    free = [n for n in range(module.capacity) if n not in module.slots]
     if not free:
         why = f"its place on {module.kind} {module.module_id} was lost, and all are taken"
         return Displaced(lost.room_id, module.kind, why)

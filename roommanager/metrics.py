@@ -50,8 +50,7 @@ class Metrics:
         self._used.clear()
         for kind in Kind:
             for module in self._view.fleet.of(kind):
-                capacity = module.heartbeat.capacity if module.heartbeat else 0
-                self._capacity.labels(kind.value, module.module_id).set(capacity)
+                self._capacity.labels(kind.value, module.module_id).set(module.capacity or 0)
                 self._used.labels(kind.value, module.module_id).set(len(module.slots))
         return generate_latest(self.registry)
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 
 from pkg import keys
-from pkg.model import Heartbeat, JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
+from pkg.model import JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
 from pkg.tokens import MAX_TTL_SECONDS, Role
 from roommanager.facts import RoomFacts
 from roommanager.fleet import Fleet, Module
@@ -223,11 +223,11 @@ def module(found: Module, judged: Judged) -> ModuleView:
     return ModuleView(
         kind=found.kind,
         module_id=found.module_id,
-        health=_health(beat),
+        health=_health(found),
         reason=doubt or found.unhealthy,
         mark=found.mark,
         deadline_at=found.deadline_at,
-        capacity=beat.capacity if beat else 0,
+        capacity=found.capacity or 0,
         used=len(found.slots),
         host=beat.host if beat else None,
         started_at=beat.started_at if beat else None,
@@ -236,12 +236,12 @@ def module(found: Module, judged: Judged) -> ModuleView:
     )
 
 
-def _health(beat: Heartbeat | None) -> Literal["healthy", "busy", "unhealthy", "gone"]:
-    if beat is None:
+def _health(found: Module) -> Literal["healthy", "busy", "unhealthy", "gone"]:
+    if found.heartbeat is None:
         return "gone"
-    if beat.healthy:
+    if found.unhealthy is None:
         return "healthy"
-    return "unhealthy" if beat.ill else "busy"
+    return "unhealthy" if found.heartbeat.ill else "busy"
 
 
 def explanation(facts: RoomFacts, fleet: Fleet, why: str, judged: Judged) -> Explanation:

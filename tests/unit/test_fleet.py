@@ -53,6 +53,10 @@ def test_a_module_is_forgotten_with_its_last_key() -> None:
     [
         ([kv(BEAT, heartbeat(3))], None),
         ([kv(BEAT, heartbeat(3, "disk full"))], "disk full"),
+        ([kv(BEAT, heartbeat(-1))], "claims a capacity of less than 0 or more than 100000"),
+        ([kv(BEAT, heartbeat(100_001))], "claims a capacity of less than 0 or more than 100000"),
+        ([kv(BEAT, heartbeat(10**4000))], "claims a capacity of less than 0 or more than 100000"),
+        ([kv(BEAT, heartbeat(100_000))], None),
         ([kv(BEAT, b"{")], "no heartbeat"),
         ([kv(MARK, MarkRecord(mark=Mark.READY))], "no heartbeat"),
     ],

@@ -68,6 +68,19 @@ async def _occupy(it: House, kind: Kind, room_id: RoomId) -> None:
         await it.write(key, None)
 
 
+async def test_a_capacity_that_cannot_be_keeps_nobody_from_mending() -> None:
+    """It must not be counted through, place by place; and nobody is moved for it, either."""
+    async with house() as it:
+        await it.on_air("blue")
+        await it.modules.register(Kind.MIXER, M1, 10**12)
+        await put(it.modules.etcd, it.slot_key(Kind.MIXER, BLUE), Slot(room_id=RED, epoch=Epoch(9)))
+        it.modules.stuck.add(M1)
+        await anyio.sleep(5 * SWEEP_SECONDS)
+        assert (it.has_place(Kind.MIXER, BLUE), it.displaced) == (False, [])
+        await it.modules.register(Kind.MIXER, M1, 4)
+        await until(lambda: it.has_place(Kind.MIXER, BLUE), within=SOON)
+
+
 async def test_if_its_module_is_full_the_room_is_to_move() -> None:
     async with house(capacity=1) as it:
         await it.on_air("blue")
