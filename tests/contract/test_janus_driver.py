@@ -18,11 +18,12 @@ from janusmanager.api import (
     NoSuchRoomError,
     RoomNumberTakenError,
 )
+from janusmanager.controller import WORKERS
 from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.fake_janus import FakeJanus
-from tests.support.janus import RealJanus, running
+from tests.support.janus import PATIENT, RealJanus, running
 
 pytestmark = pytest.mark.anyio
 
@@ -56,9 +57,9 @@ async def janus(process: RealJanus | None) -> AsyncIterator[Janus]:
     if process is None:
         yield FakeJanus(MODULE)
         return
-    driver = JanusDriver(process.access, MODULE, random.Random(1))
+    driver = JanusDriver(process.access, MODULE, random.Random(1), PATIENT)
     async with background(driver.run):
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENT.deadline):
             await driver.connection()
         yield driver
 
@@ -72,7 +73,7 @@ async def test_it_says_who_it_is_and_how_fast(janus: Janus) -> None:
     info = await janus.info()
     assert messages.PLUGIN in info.plugins
     assert info.version.startswith("1.")
-    assert await janus.ping() < 1
+    assert 0 <= await janus.ping() < PATIENT.deadline
 
 
 async def test_a_created_room_is_listed_though_private(janus: Janus) -> None:
@@ -197,26 +198,32 @@ async def test_a_restart_loses_everything_and_is_announced(janus: Janus, restart
     number = await janus.connection()
     await janus.create_room(BLUE, 123456, PIN, SECRET)
     restart()  # type: ignore[operator]
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENT.deadline):
         assert await janus.connection(after=number) > number
     assert await janus.list_rooms() == ()
 
 
 async def test_many_at_once_all_succeed(janus: Janus) -> None:
-    """As many as there are workers, twice over; each forwarder costs Janus 1.4 % of a core."""
-    numbers = range(100_000, 100_032)
+    """Rooms for all workers twice over, half of which send: that many ask at once, no more.
+
+    Each forwarder costs Janus 1.4 % of a core. Where it gets less than all of them need, their
+    threads take a room's lock again and again before ``listforwarders`` gets it: never, if need be.
+    """
+    numbers = range(100_000, 100_000 + 2 * WORKERS)
+    sending = numbers[:WORKERS]
 
     async def live(number: int) -> None:
         marker = Marker(MODULE, RoomId(f"r{number}"), Epoch(1))
         await janus.create_room(marker, number, PIN, SECRET)
-        await janus.forward(number, SECRET, HERE, 5004, SSRC)
+        if number in sending:
+            await janus.forward(number, SECRET, HERE, 5004, SSRC)
 
     async with anyio.create_task_group() as tasks:
         for number in numbers:
             tasks.start_soon(live, number)
     assert len(await janus.list_rooms()) == len(numbers)
     for number in numbers:
-        assert len(await janus.forwarders(number, SECRET)) == 1
+        assert len(await janus.forwarders(number, SECRET)) == (number in sending)
 
 
 async def test_a_dead_janus_is_unavailable_at_once(janus: Janus, process: RealJanus | None) -> None:
@@ -224,5 +231,5 @@ async def test_a_dead_janus_is_unavailable_at_once(janus: Janus, process: RealJa
         process.kill()
     elif isinstance(janus, FakeJanus):
         janus.down()
-    with anyio.fail_after(3.5), pytest.raises(JanusUnavailableError):
+    with anyio.fail_after(PATIENT.deadline / 2), pytest.raises(JanusUnavailableError):
         await janus.list_rooms()

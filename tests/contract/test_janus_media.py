@@ -19,7 +19,7 @@ from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.bot import Bot, BotError
-from tests.support.janus import RealJanus, running
+from tests.support.janus import PATIENT, RealJanus, running
 from tests.support.tone import peak
 
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
@@ -43,9 +43,9 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealJanus]:
 @pytest.fixture
 async def janus(process: RealJanus) -> AsyncIterator[JanusDriver]:
     """With a room made for the test, and unmade after it."""
-    driver = JanusDriver(process.access, ModuleId("j1"), random.Random(1))
+    driver = JanusDriver(process.access, ModuleId("j1"), random.Random(1), PATIENT)
     async with background(driver.run):
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENT.deadline):
             await driver.connection()
         await driver.create_room(MARKER, NUMBER, PIN, SECRET)
         yield driver
@@ -56,7 +56,7 @@ async def janus(process: RealJanus) -> AsyncIterator[JanusDriver]:
 def receiver() -> Iterator[socket.socket]:
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(PATIENT.deadline)
         yield sock
 
 
@@ -98,7 +98,7 @@ async def test_what_a_host_plays_is_what_the_forwarder_sends(
     await janus.forward(NUMBER, SECRET, "127.0.0.1", receiver.getsockname()[1], SSRC)
     async with Bot(process.settings.ws_url, NUMBER, PIN, 440, display="anna") as bot:
         await bot.connected()
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENT.deadline):
             while True:  # until the mix is warm
                 hertz, dbfs = peak(heard(await packets(receiver, 50)), 48_000)
                 if abs(hertz - 440) <= 2 and dbfs > -12:
@@ -116,7 +116,7 @@ async def test_two_hosts_are_mixed(
     async with Bot(url, NUMBER, PIN, 440) as low, Bot(url, NUMBER, PIN, 1000) as high:
         await low.connected()
         await high.connected()
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENT.deadline):
             heard_once: set[int] = set()
             while heard_once != {440, 1000}:
                 await low.mute(muted=440 in heard_once)

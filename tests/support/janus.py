@@ -13,10 +13,11 @@ from typing import IO
 
 from cli import janusconf
 from cli.janusconf import JanusSettings
-from janusmanager.link import Access
+from janusmanager.link import Access, Limits
 from tests.support.freeze import freeze
 
-STARTS_WITHIN_SECONDS = 10.0
+STARTS_WITHIN_SECONDS = 60.0
+PATIENT = Limits(deadline=30.0, ping_seconds=30.0)  # for tests of answers, not of their speed
 
 
 def free_ports(count: int) -> list[int]:
