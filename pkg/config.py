@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from pkg import keys
 from pkg.errors import ConfigError
-from pkg.secrets import MASTER_BYTES
+from pkg.secrets import MASTER_BYTES, token_key
 
 PREFIX = "ONAIR_"
 SERVICES = ("room_manager_", "janus_manager_", "mixer_", "gateway_", "streams_")
@@ -70,12 +70,17 @@ class Settings(BaseSettings):
     master_secret_file: Path = Field(
         Path("/etc/onair/master"), description="file with the master secret, 32 bytes or more"
     )
+    token_secret_files: CommaList = Field(
+        (),
+        description="files with token secrets, 32 bytes or more each: the first signs, all verify; "
+        "default: the master secret's",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console in a terminal, else JSON"
     )
 
-    @field_validator("etcd_endpoints", mode="before")
+    @field_validator("etcd_endpoints", "token_secret_files", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return split_commas(value)
@@ -129,13 +134,13 @@ class Settings(BaseSettings):
 
     def master_secret(self) -> bytes:
         """At least 32 bytes. Raises ConfigError."""
-        value = read_secret(self.master_secret_file, "master_secret_file").get_secret_value()
-        if len(value) < MASTER_BYTES:
-            raise ConfigError(
-                f"{self.master_secret_file} holds {len(value)} bytes; at least {MASTER_BYTES} are "
-                f"needed: head -c 48 /dev/urandom | base64 -w0 > {self.master_secret_file}"
-            )
-        return value
+        return read_strong(self.master_secret_file, "master_secret_file")
+
+    def token_keys(self) -> list[bytes]:
+        """For ``pkg.tokens.Tokens``: the first signs, all verify. Raises ConfigError."""
+        files = [Path(name) for name in self.token_secret_files]
+        strong = [read_strong(file, "token_secret_files") for file in files]
+        return [token_key(secret) for secret in strong or [self.master_secret()]]
 
     def etcd_password(self) -> SecretStr | None:
         if self.etcd_password_file is None:
@@ -185,6 +190,17 @@ def refuse_unknown(environ: Mapping[str, str], settings: type[Settings]) -> None
             close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, 1)
             hint = f"did you mean {PREFIX}{close[0]}?" if close else "no such setting; remove it"
             raise ConfigError(f"{name}: {hint}")
+
+
+def read_strong(path: Path, setting: str) -> bytes:
+    """A secret that keys are derived from. Raises ConfigError if it is a weak one."""
+    value = read_secret(path, setting).get_secret_value()
+    if len(value) < MASTER_BYTES:
+        raise ConfigError(
+            f"{path} holds {len(value)} bytes; at least {MASTER_BYTES} are "
+            f"needed: head -c 48 /dev/urandom | base64 -w0 > {path}"
+        )
+    return value
 
 
 def read_secret(path: Path, setting: str) -> SecretBytes:

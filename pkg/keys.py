@@ -113,6 +113,10 @@ def is_user_id(text: str) -> bool:
     return re.fullmatch(USER_ID_PATTERN, text, re.ASCII) is not None
 
 
+def is_token_id(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text, re.ASCII) is not None
+
+
 def gateway(gateway_id: str) -> str:
     return GATEWAYS + gateway_id
 

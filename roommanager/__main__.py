@@ -123,7 +123,7 @@ def build(
         vigil=vigil,
         wishes=Wishes(etcd, view, allocator, SOURCES),
         hls=Hls(view, client),
-        tokens=Tokens(master),
+        tokens=Tokens(config.token_keys()),
         tries=Tries(),
         hashing=Hashing(),
         metrics=Metrics(view),

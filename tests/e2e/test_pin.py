@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from pkg.model import RoomId
+from pkg.secrets import token_key
 from pkg.tokens import Role, Tokens
 from tests.support.listener import Listener, Playlist
 from tests.support.stack import Stack
@@ -23,7 +24,8 @@ async def listen(stack: Stack, room: str, pin: str | None) -> httpx.Response:
 def expired(stack: Stack, room: str) -> str:
     """Signed by the very key, and over since an hour."""
     then = int(time.time()) - 7200  # noqa: TID251 - tokens tell the time of day
-    return Tokens(stack.site.master).issue(RoomId(room), "l", Role.LISTENER, now=then, ttl=3600)
+    tokens = Tokens([token_key(stack.site.master)])
+    return tokens.issue(RoomId(room), "l", Role.LISTENER, now=then, ttl=3600)
 
 
 def with_token(url: str, token: str | None) -> str:

@@ -15,6 +15,7 @@ from pkg.etcd.memory import MemoryEtcd
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit
 from pkg.schedule import Policy
+from pkg.secrets import token_key
 from pkg.tokens import Tokens
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
@@ -58,7 +59,7 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
         vigil=Vigil(view, FakeProber()),
         wishes=Wishes(etcd, view, allocator, sources),
         hls=Hls(view, origin),
-        tokens=Tokens(MASTER),
+        tokens=Tokens([token_key(MASTER)]),
         tries=Tries(),
         hashing=Hashing(),
         metrics=Metrics(view),

@@ -10,6 +10,7 @@ import mixer.config
 import roommanager.config
 from pkg.config import Settings, read_secret
 from pkg.errors import ConfigError
+from pkg.secrets import token_key
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +172,21 @@ def test_the_master_secret_has_32_bytes_or_more(
     assert "xxx" not in str(caught.value)
     secret(path, b" " + b"x" * 30 + b"\t\n")
     assert len(mixer.config.Config.load([]).master_secret()) == 32, "random bytes may be blanks"
+
+
+def test_tokens_are_signed_with_the_first_secret_and_verified_with_all(tmp_path: Path) -> None:
+    master, fresh = tmp_path / "master", tmp_path / "fresh"
+    for file, sign in ((master, b"m"), (fresh, b"f")):
+        file.touch(mode=0o600)
+        file.write_bytes(sign * 32)
+    flags = ["--master-secret-file", str(master)]
+    config = mixer.config.Config.load(flags)
+    assert config.token_keys() == [token_key(b"m" * 32)]
+    config = mixer.config.Config.load([*flags, "--token-secret-files", f"{fresh}, {master}"])
+    assert config.token_keys() == [token_key(b"f" * 32), token_key(b"m" * 32)]
+    fresh.write_bytes(b"f" * 31)
+    with pytest.raises(ConfigError, match="fresh holds 31 bytes"):
+        config.token_keys()
+    fresh.unlink()
+    with pytest.raises(ConfigError, match="ONAIR_TOKEN_SECRET_FILES"):
+        config.token_keys()

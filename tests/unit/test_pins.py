@@ -10,6 +10,7 @@ import pytest
 
 from pkg.informer import UndecodableError
 from pkg.model import RoomId
+from pkg.secrets import token_key
 from pkg.tokens import Role, Tokens
 from roommanager.pins import MAX_CALLERS, TRIES, Tries, caller, hash_pin, matches
 from tests.support.inprocess import MASTER, InProcess, now, running
@@ -110,14 +111,16 @@ async def test_playlist_segment_and_key_ask_for_the_rooms_own_token() -> None:
         await make(stage)
         await make(stage, "red")
         red, blue = RoomId("red"), RoomId("blue")
-        foreign = Tokens(b"x" * 32).issue(blue, "u", Role.LISTENER, now=now(), ttl=60)
-        over = Tokens(MASTER).issue(blue, "u", Role.LISTENER, now=now() - 120, ttl=60)
+        foreign = Tokens([token_key(b"x" * 32)]).issue(blue, "u", Role.LISTENER, now=now(), ttl=60)
+        over = Tokens([token_key(MASTER)]).issue(blue, "u", Role.LISTENER, now=now() - 120, ttl=60)
         refused = {
             "none": "",
             "nonsense": "x",
-            "another room's": Tokens(MASTER).issue(red, "u", Role.LISTENER, now=now(), ttl=60),
+            "another room's": Tokens([token_key(MASTER)]).issue(
+                red, "u", Role.LISTENER, now=now(), ttl=60
+            ),
             "another Onair's": foreign,
-            "a host's": Tokens(MASTER).issue(blue, "u", Role.HOST, now=now(), ttl=60),
+            "a host's": Tokens([token_key(MASTER)]).issue(blue, "u", Role.HOST, now=now(), ttl=60),
             "over": over,
         }
         seen = set()
