@@ -75,6 +75,7 @@ class Vigil:
         self._prober = prober
         self._watches: dict[ModuleKey, _Watch] = {}
         self._held_until: dict[Kind, float] = {}
+        self._lost: set[Kind] = set()  # of these some vanished since they were judged last
         self._news = anyio.Event()
         self._listener: Callable[[ModuleKey], None] = lambda _: None
         view.informer.on_change(self._notice)
@@ -135,7 +136,7 @@ class Vigil:
             self._watches[module] = watch
             self._begin_anew(watch)
             watch.gone_since, watch.ill_since = now, None
-            self._count_losses(module[0], now)
+            self._lost.add(module[0])
 
     def _tell_ill(self, watch: _Watch, now: float | None) -> None:
         if now is None and watch.ill_since is not None:
@@ -150,6 +151,7 @@ class Vigil:
             watch.asking = None
 
     def _count_losses(self, kind: Kind, now: float) -> None:
+        """Not before all is taken in that came together: in a list, keys have an order."""
         watches = [w for (k, _), w in self._watches.items() if k is kind]
         alive = sum(w.gone_since is None for w in watches)
         vanished = sum(
@@ -163,6 +165,9 @@ class Vigil:
 
     def _judge_all(self, tasks: TaskGroup) -> None:
         now = anyio.current_time()
+        for kind in sorted(self._lost):
+            self._count_losses(kind, now)
+        self._lost.clear()
         for module, watch in list(self._watches.items()):
             if self._is_over(module, watch, now):
                 self._begin_anew(watch)

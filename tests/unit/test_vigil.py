@@ -5,7 +5,7 @@ import pytest
 
 from pkg import keys
 from pkg.etcd.api import Put
-from pkg.etcd.memory import MemoryEtcd
+from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.heartbeat import TTL_SECONDS
 from pkg.model import Endpoints, Epoch, Kind, MixerState, MixerStatus, ModuleId, Slot
 from roommanager.verdict import Answer, Fitness
@@ -171,3 +171,23 @@ async def test_an_unreadable_heartbeat_is_a_lease_all_the_same() -> None:
         assert fitness(on, M1) is Fitness.WELL
         await put(on.modules.etcd, keys.heartbeat(Kind.MIXER, M1), heartbeat(5, "no disk"))
         await until(lambda: fitness(on, M1) is Fitness.ILL, within=6)
+
+
+@pytest.mark.parametrize("first", ["gone", "alive"])
+@pytest.mark.parametrize(("gone", "alive", "mass"), [(2, 3, False), (2, 2, False), (3, 2, True)])
+async def test_at_the_start_the_order_of_keys_says_nothing(
+    gone: int, alive: int, mass: bool, first: str
+) -> None:
+    store = MemoryStore()
+    etcd, prefixes = MemoryEtcd(store), ("a", "b") if first == "gone" else ("b", "a")
+    lost = [ModuleId(f"{prefixes[0]}{n}") for n in range(gone)]
+    for module_id in lost:
+        place = keys.slot(Kind.MIXER, module_id, 0)
+        await put(etcd, place, Slot(room_id=BLUE, epoch=Epoch(1)))
+    for n in range(alive):
+        await put(etcd, keys.heartbeat(Kind.MIXER, ModuleId(f"{prefixes[1]}{n}")), heartbeat(5))
+    async with manager(store, prober=FakeProber(dict.fromkeys(lost, Answer.REFUSED))) as one:
+        await anyio.sleep(1)
+        found = {one.vigil.verdict(Kind.MIXER, module_id).fitness for module_id in lost}
+        assert found == {Fitness.UNSURE if mass else Fitness.DEAD}
+        assert one.vigil.is_careful(Kind.MIXER) is mass
