@@ -16,6 +16,7 @@ import anyio
 import httpx
 
 from pkg.model import RoomId
+from roommanager.ahead import Wish
 from roommanager.facts import RoomFacts
 from roommanager.flights import Flights
 from roommanager.origins import Origins
@@ -36,7 +37,10 @@ MAX_PLAYLISTS = 2000
 
 @dataclass(slots=True)
 class _Shown:
-    """What was served last of a room. ``looked_at``: when we last tried for a newer one."""
+    """What was served last of a room. ``looked_at``: when we last tried for a newer one.
+
+    ``wishes``: the listed segments that are fetched ahead; those that are had may be missing.
+    """
 
     source: Source
     media: Media
@@ -44,6 +48,7 @@ class _Shown:
     text: str
     looked_at: float
     asked_at: float
+    wishes: tuple[Wish, ...] = ()
 
 
 class Hls:
@@ -178,14 +183,21 @@ class Hls:
         before, lately, now = self._of(air), self._lately(air), anyio.current_time()
         target = max(media.target, before.target if before else 0)
         text = joined(media.text, source.seams, target)
-        shown = _Shown(source, media, target, text, now, now)
+        wishes = _wishes(source, media, lately)
+        shown = _Shown(source, media, target, text, now, now, wishes)
         self._shown[source.room_id] = shown
         self._shown.move_to_end(source.room_id)
         while len(self._shown) > MAX_PLAYLISTS:
             self._shown.popitem(last=False)
-        known = lately.media.names if lately else media.names[:-ENOUGH_SEGMENTS]
-        self._segments.prefetch(source, [name for name in media.names if name not in known])
+        self._segments.prefetch(wishes)
         return shown
+
+
+def _wishes(source: Source, media: Media, lately: _Shown | None) -> tuple[Wish, ...]:
+    """At first what players begin with, then what is newly listed, and what failed so far."""
+    known = lately.media.names if lately else media.names[:-ENOUGH_SEGMENTS]
+    open_still = [wish for wish in lately.wishes if wish.is_open] if lately else []
+    return (*open_still, *(Wish(source, name) for name in media.names if name not in known))
 
 
 def is_nonce(text: str) -> bool:

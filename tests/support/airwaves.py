@@ -44,6 +44,7 @@ class Origins:
     """All mixers' origins: what they list and were asked for, how long they take, who is down.
 
     ``down`` are epochs, ``dead`` hosts. ``only_at``: the one host that has an epoch, if not any.
+    ``refused``: names of files.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class Origins:
         self.takes: dict[int, float] = {}
         self.down: set[int] = set()
         self.dead: set[str] = set()
+        self.refused: set[str] = set()
         self.only_at: dict[int, str] = {}
         self.texts: dict[int, str] = {5: listing(5, range(8))}
         self.body = b"x" * 100
@@ -69,6 +71,8 @@ class Origins:
         if epoch in self.down or request.url.host in self.dead:
             raise httpx.ConnectTimeout("down")
         there = self.only_at.get(epoch, request.url.host) == request.url.host
+        if leaf in self.refused:
+            return httpx.Response(503)
         text = self.texts.get(epoch, "") if there else ""
         if leaf == "live.m3u8":
             return httpx.Response(200 if text else 404, text=text)
