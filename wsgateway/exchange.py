@@ -3,7 +3,8 @@
 
 A session knows no socket, clock or etcd. Each event goes in with the time (seconds, any steady
 clock), a list of effects comes out, to be carried out in order. Effects that take time answer
-with an event that carries their ``attempt`` or ``request``: news of an older attempt is stale.
+within 10 s, come what may, with an event that carries their ``attempt`` or ``offer``: numbers
+that rise over the session's life. News of an older one is stale, and ignored by the session.
 """
 
 from dataclasses import dataclass, field
@@ -89,15 +90,20 @@ class EntryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    request: JsonId
+    """``participant_id``: a fresh handle may have made us another participant."""
+
+    offer: int
     sdp: str
+    participant_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class OfferFailed:
-    """``words`` may be shown to the client."""
+    """REFUSED: Janus finds the offer wrong, else it did not answer. ``words`` may be shown to the
+    client. The place stands, unless PlaceLost says otherwise."""
 
-    request: JsonId
+    offer: int
+    why: Refusal
     words: str
 
 
@@ -124,14 +130,14 @@ class Talking:
 
 @dataclass(frozen=True, slots=True)
 class MediaUp:
-    attempt: int
+    offer: int
 
 
 @dataclass(frozen=True, slots=True)
 class MediaLost:
     """WebRTC broke (ICE, DTLS); the place stands."""
 
-    attempt: int
+    offer: int
     words: str
 
 
@@ -139,7 +145,7 @@ class MediaLost:
 class RemoteCandidate:
     """Janus trickles; ``candidate`` None: that was all."""
 
-    attempt: int
+    offer: int
     candidate: dict[str, object] | None
 
 
@@ -160,15 +166,26 @@ class Ordered:
 
 
 class End(StrEnum):
-    """Why a connection is ended from outside the session; ``rules.CLOSE`` has code and words."""
+    """Why a connection is closed; ``rules.CLOSE`` has code and words for each."""
 
+    # told to the session (Ended)
     EXPIRED = "expired"
     REVOKED = "revoked"
     KICKED = "kicked"
     TAKEN_OVER = "taken-over"
     STOPPING = "stopping"  # this gateway ends: connect again
-    TOO_FAST = "too-fast"
     TOO_SLOW = "too-slow"  # does not read
+    # found by the session (Close)
+    LEFT = "left"
+    TOO_FAST = "too-fast"
+    NOT_JOINED = "not-joined"
+    ROOM_CLOSED = "room-closed"
+    # before there is a session, or beside it
+    ELSEWHERE = "elsewhere"  # connected already, and no takeover asked for
+    ROOM_FULL = "room-full"
+    BINARY = "binary"
+    NOT_UTF8 = "not-utf8"
+    TOO_BIG = "too-big"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +228,8 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """After everything sent before it; nothing is to be done after it."""
+    """After everything sent before it; always the last effect of a session's life, and after an
+    Exit if there was an Enter."""
 
     code: int
     reason: str
@@ -231,26 +249,31 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Give Janus the offer, on a fresh handle if there was media before. Answers Answered or
-    OfferFailed."""
+    """Give Janus the offer, on a fresh handle if there was an offer since Enter. Answers Answered
+    or OfferFailed. A later Offer may come before that: then only the later one counts."""
 
-    request: JsonId
+    offer: int
     sdp: str
 
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
+    """A candidate of that offer's, perhaps before its answer; None: that was all."""
+
+    offer: int
     candidate: dict[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
 class SetMuted:
+    """From now on, on handles to come as well, until the next Enter."""
+
     muted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Leave the AudioBridge room."""
+    """Leave the AudioBridge room, or give up the way into it."""
 
 
 @dataclass(frozen=True, slots=True)
