@@ -12,6 +12,7 @@ from tests.support.etcd import FLAVOURS, etcd_namespace, shared_directory, share
 
 __all__ = ["etcd_namespace"]
 
+PATIENCE_SECONDS = 20.0  # the contract is about answers; their deadline has tests of its own
 Connect: TypeAlias = Callable[..., Etcd]
 REAL = [pytest.param(f"etcd-{flavour}", marks=pytest.mark.etcd) for flavour in FLAVOURS]
 
@@ -37,7 +38,7 @@ async def connect(
             made.append(MemoryEtcd(store, namespace=inside))
         else:
             url = shared_url(world.removeprefix("etcd-"), shared_directory(tmp_path_factory))
-            made.append(EtcdClient(EtcdOptions(endpoints=[url], namespace=inside)))
+            made.append(EtcdClient(EtcdOptions([url], inside, deadline=PATIENCE_SECONDS)))
         return made[-1]
 
     yield client

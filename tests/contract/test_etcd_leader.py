@@ -13,7 +13,7 @@ from tests.support.etcd import EtcdServer, cluster, leader_of
 pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
 
 WRITERS = 6
-STALL_SECONDS = 8.0  # an election and the deadlines of what was in flight; 2 to 5 s measured
+STALL_SECONDS = 20.0  # an election and the deadlines of what was in flight; 2 to 5 s measured
 BLOWS: dict[str, Callable[[EtcdServer], None]] = {
     "killed": EtcdServer.kill,
     "paused": EtcdServer.pause,
@@ -80,7 +80,7 @@ async def test_no_acknowledged_write_is_lost_and_the_stall_is_short(
         async with client(members[first:] + members[:first]) as etcd:
             await writer.write(etcd, goal)
 
-    with anyio.fail_after(40):
+    with anyio.fail_after(90):
         async with anyio.create_task_group() as tasks:
             for n, writer in enumerate(writers):
                 tasks.start_soon(write, writer, n % 3)

@@ -19,6 +19,8 @@ from tests.support.etcd import loop_for
 
 pytestmark = pytest.mark.anyio
 
+LATE_SECONDS = 10.0  # etcd looks for expired leases twice a second; and it is not alone here
+
 
 @pytest.fixture
 def anyio_backend(world: str) -> object:
@@ -26,7 +28,7 @@ def anyio_backend(world: str) -> object:
 
 
 async def next_change(etcd: Etcd, prefix: str, since: int) -> Batch:
-    with anyio.fail_after(8):
+    with anyio.fail_after(30):
         async with etcd.watch(prefix, since=since) as batches:
             async for batch in batches:
                 if batch.changes:
@@ -36,23 +38,23 @@ async def next_change(etcd: Etcd, prefix: str, since: int) -> Batch:
 
 async def test_expiry_deletes_all_keys_of_the_lease_in_one_revision(connect: Connect) -> None:
     etcd, kept = connect(), connect("/kept")
+    started = anyio.current_time()
     lease, renewed = await etcd.grant(2), await kept.grant(2)
     await commit(kept, [], [Put("/k", b"", renewed)])
     puts = [Put("/l/b", b"", lease), Put("/l/a", b"", lease), Put("/l/free", b"")]
     revision = await commit(etcd, [], puts)
-    started = anyio.current_time()
 
     async def renew() -> None:
         while True:
             assert await kept.keep_alive(renewed) == 2.0
-            await anyio.sleep(0.5)
+            await anyio.sleep(0.2)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(renew)
         batch = await next_change(etcd, "/l/", revision + 1)
         tasks.cancel_scope.cancel()
     assert batch.changes == (("/l/a", None), ("/l/b", None))
-    assert 1.9 < anyio.current_time() - started < 4.5
+    assert 1.9 < anyio.current_time() - started < 2 + LATE_SECONDS
     assert await etcd.keep_alive(lease) == 0
     assert not (await etcd.txn([LeaseIs("/l/a", lease)], [])).succeeded
     assert (await etcd.txn([NoneUnder("/l/a")], [])).succeeded

@@ -199,7 +199,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[list[Step]], None]
         options = EtcdOptions(endpoints=[url], namespace=f"/{secrets.token_hex(4)}")
         etcd = EtcdClient(options)
         try:
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 await compare(etcd, script)
         finally:
             await etcd.aclose()

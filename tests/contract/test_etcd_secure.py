@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from pkg.errors import ConfigError
 from pkg.etcd.api import AccessError, Delete, Etcd, Put, UnavailableError, commit
 from pkg.etcd.client import EtcdClient, EtcdOptions
+from pkg.etcd.member import DEADLINE_SECONDS
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.etcd import EtcdServer
 
@@ -37,7 +38,7 @@ async def client(options: EtcdOptions) -> AsyncGenerator[Etcd]:
 
 def etcdctl(url: str, *words: str) -> None:
     argv = ["etcdctl", "--endpoints", url, *words]
-    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=10)
+    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ async def test_a_server_of_another_ca_is_refused(
     other = make_certificates(tmp_path)
     c = certificates
     async with client(EtcdOptions([encrypted], "", other.ca, c.client_cert, c.client_key)) as etcd:
-        with anyio.fail_after(2.5), pytest.raises(AccessError):
+        with anyio.fail_after(DEADLINE_SECONDS + 10), pytest.raises(AccessError):
             await etcd.get("/k")
 
 
@@ -147,7 +148,10 @@ async def test_without_a_client_certificate_nothing_works(
     encrypted: str, certificates: Certificates
 ) -> None:
     async with client(EtcdOptions([encrypted], "", certificates.ca)) as etcd:
-        with anyio.fail_after(2.5), pytest.raises((AccessError, UnavailableError)):
+        with (
+            anyio.fail_after(DEADLINE_SECONDS + 10),
+            pytest.raises((AccessError, UnavailableError)),
+        ):
             await etcd.get("/k")
 
 

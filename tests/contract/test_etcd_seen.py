@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import NoneType
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from tests.support.etcd import IN_CONTAINER, EtcdServer, loop_for
 from tests.support.proxy import Proxy, proxied
 
 pytestmark = pytest.mark.anyio
+PATIENCE_SECONDS = 40.0  # a broken watch is noticed by grpc's pings at the latest, in 12 s
 REAL = [] if IN_CONTAINER else [pytest.param("etcd-3.4", marks=pytest.mark.etcd)]
 
 
@@ -146,10 +148,10 @@ async def _error(call: Callable[[], Awaitable[object]]) -> BaseException | None:
     return None
 
 
-async def settled(etcd: Etcd, foreign: bool) -> None:
+async def settled(etcd: Etcd, answer: type[ForeignError | None]) -> None:
     """Until the exchange is noticed: connections take a moment to break and to be made."""
-    with anyio.fail_after(10):
-        while isinstance(await _error(lambda: etcd.get("/k")), ForeignError) is not foreign:
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while type(await _error(lambda: etcd.get("/k"))) is not answer:
             await anyio.sleep(0.05)
 
 
@@ -162,10 +164,10 @@ async def test_nothing_is_read_or_written_there(stage: Stage, how: str, tmp_path
         await commit(etcd, [], [Put("/k", b"%d" % n)])
     async with etcd.watch("/", since=None) as batches:
         await getattr(stage, how)()
-        with anyio.fail_after(10), pytest.raises(UnavailableError):
+        with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(UnavailableError):
             async for _ in batches:
                 pass
-    await settled(etcd, foreign=True)
+    await settled(etcd, ForeignError)
     errors = await every_call(etcd, lease)
     assert [type(error) for error in errors] == [ForeignError] * 8
     assert all(f"delete {file}" in str(error) for error in errors)
@@ -198,9 +200,9 @@ async def test_it_goes_on_by_itself_once_the_old_one_is_back(stage: Stage, tmp_p
     etcd = stage.connect(Seen(tmp_path / "seen"))
     revision = await commit(etcd, [], [Put("/k", b"kept")])
     await stage.replace()
-    await settled(etcd, foreign=True)
+    await settled(etcd, ForeignError)
     await stage.put_back()
-    await settled(etcd, foreign=False)
+    await settled(etcd, NoneType)
     found = await etcd.get("/k")
     assert found is not None
     assert (found.value, found.mod_revision) == (b"kept", revision)
@@ -211,7 +213,7 @@ async def test_without_a_file_a_restart_accepts(stage: Stage) -> None:
     etcd = stage.connect(Seen())
     await commit(etcd, [], [Put("/k", b"")])
     await stage.replace()
-    await settled(etcd, foreign=True)
+    await settled(etcd, ForeignError)
     with pytest.raises(ForeignError, match="restart this daemon"):
         await etcd.get("/k")
     await etcd.aclose()

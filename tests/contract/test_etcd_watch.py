@@ -23,6 +23,8 @@ from tests.support.etcd import EtcdServer, loop_for
 
 pytestmark = pytest.mark.anyio
 
+PATIENCE_SECONDS = 30.0
+
 
 @pytest.fixture
 def anyio_backend(world: str) -> object:
@@ -32,7 +34,7 @@ def anyio_backend(world: str) -> object:
 async def changes(batches: AsyncIterator[Batch], n: int) -> list[Batch]:
     """The next ``n`` batches that are not bookmarks."""
     found: list[Batch] = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_SECONDS):
         async for batch in batches:
             found += [batch] if batch.changes else []
             if len(found) == n:
@@ -91,7 +93,7 @@ async def test_a_bookmark_follows_what_others_wrote(etcd: Etcd) -> None:
     start = (await etcd.range("/")).revision
     async with etcd.watch("/quiet/", since=start + 1) as batches:
         revision = await commit(etcd, [], [Put("/loud", b"")])
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_SECONDS):
             async for batch in batches:
                 assert batch.changes == ()
                 if batch.revision >= revision:
@@ -129,7 +131,7 @@ async def test_closing_the_client_ends_its_watches(etcd: Etcd) -> None:
         await etcd.aclose()
 
     async with anyio.create_task_group() as tasks:
-        with anyio.fail_after(5), pytest.raises(UnavailableError):
+        with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(UnavailableError):
             async with etcd.watch("/", since=1) as batches:
                 tasks.start_soon(close)
                 async for _ in batches:
@@ -160,7 +162,7 @@ async def compaction(etcd: Etcd, url: str | None) -> None:
     else:
         ctl = ["etcdctl", "--endpoints", str(url), "compact", str(revisions[-1])]
         await anyio.run_process(ctl, env={"ETCDCTL_API": "3"}, stdout=subprocess.DEVNULL)
-    with anyio.fail_after(5), pytest.raises(CompactedError) as caught:
+    with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(CompactedError) as caught:
         async with etcd.watch("/", since=revisions[0]) as batches:
             await changes(batches, 1)
     assert caught.value.compact_revision == revisions[-1]

@@ -37,7 +37,7 @@ def with_etcd3(port: int) -> list[list[object]]:
         env={"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
@@ -47,7 +47,7 @@ def with_etcd3(port: int) -> list[list[object]]:
 def with_etcdctl(url: str) -> list[list[object]]:
     argv = ["etcdctl", "--endpoints", url, "get", "/ns/", "--prefix", "-w", "json"]
     run = subprocess.run(
-        argv, env={"ETCDCTL_API": "3"}, capture_output=True, text=True, timeout=10, check=True
+        argv, env={"ETCDCTL_API": "3"}, capture_output=True, text=True, timeout=60, check=True
     )
     return [
         [

@@ -30,7 +30,7 @@ import trio.testing
 
 from tests.support.freeze import freeze
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 fsync stays on; it is only cheap there
 IN_CONTAINER = os.environ.get("ONAIR_TEST_ETCD") == "container"
 FLAVOURS = ("container",) if IN_CONTAINER else ("3.4", "3.5")
@@ -164,7 +164,7 @@ def leader_of(members: Sequence[EtcdServer]) -> EtcdServer:
     urls = ",".join(member.url for member in members)
     argv = ["etcdctl", "--endpoints", urls, "endpoint", "status", "-w", "json"]
     run = subprocess.run(
-        argv, env={"ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=10
+        argv, env={"ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=60
     )
     found = {row["Endpoint"]: row["Status"] for row in json.loads(run.stdout)}
     return next(m for m in members if _leads(found[m.url]))
