@@ -27,7 +27,8 @@ CHANNEL_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),  # else an idle watch is pinged only twice
     # Back at once after an outage however long; the defaults wait up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name how long making a connection may take: of three members two may be silent.
+    ("grpc.min_reconnect_backoff_ms", 700),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),  # no other client's backoff or connection
     ("grpc.max_receive_message_length", -1),  # a range of all rooms may exceed 4 MB

@@ -100,6 +100,13 @@ async def test_a_frozen_etcd(server: EtcdServer) -> None:
             server.resume()
 
 
+async def test_a_connection_that_is_made_slowly_is_waited_for(server: EtcdServer) -> None:
+    """As over a long line, or to a machine that has much to do."""
+    async with proxied(server.port) as proxy, client(proxy.url) as etcd:
+        proxy.delay = 0.2
+        assert await etcd.get("/k") is None
+
+
 async def enter(etcd: Etcd) -> None:
     async with etcd.watch("/w", since=None):
         pass
