@@ -54,6 +54,7 @@ class RoomController:
     ) -> None:
         self._etcd = etcd
         self._view = view
+        self._vigil = vigil
         self._sources = sources
         self._mover = Mover(etcd, view, vigil, allocator)
         self._around = Surroundings(view, vigil, sources.now)
@@ -196,9 +197,8 @@ class RoomController:
             self.queue.add(room_id)
 
     def _enqueue_rooms(self, module: ModuleKey) -> None:
-        """Every room that holds a place there."""
-        found = self._view.fleet.get(*module)
-        for room_id in sorted(found.rooms) if found else ():
+        """Every room that holds a place there, or should."""
+        for room_id in sorted(self._vigil.rooms(module)):
             self.queue.add(room_id)
 
     def _enqueue_nowhere(self) -> None:

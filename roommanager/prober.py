@@ -45,7 +45,7 @@ class DirectProber:
         with anyio.move_on_after(WHOLE_SECONDS):
             url = (endpoints.probe if kind is Kind.MIXER else endpoints.ws) or ""
             if not is_address(url):
-                return Answer.SILENT
+                return Answer.UNASKED
             if kind is Kind.MIXER:
                 return await self._ask_mixer(module_id, url)
             return await _ask_janus(url)

@@ -38,6 +38,8 @@ class Surroundings:
     def of(self, facts: RoomFacts, live: LiveMeta) -> Around:
         now, room_id = anyio.current_time(), facts.room_id
         self._note_move(live, now)
+        held = {(holding.kind, holding.module_id) for holding in facts.held}
+        self._vigil.depend(room_id, {(p.kind, p.module_id) for p in places(live)} - held)
         on_air = is_on_air(live, facts.janus, facts.mixer)
         conditions: dict[tuple[str, int], bool] = {
             ("on air", live.mixer_epoch): on_air,
@@ -79,6 +81,7 @@ class Surroundings:
             self._displaced.pop((room_id, kind), None)
         self._since.pop(room_id, None)
         self._lives.pop(room_id, None)
+        self._vigil.depend(room_id, ())
         self._rests.forget(room_id)
 
     def standing(self, kind: Kind, module_id: ModuleId) -> Standing:

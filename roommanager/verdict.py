@@ -10,6 +10,8 @@ from enum import StrEnum
 
 ILL_SECONDS = 5.0  # leased, and saying so long that it is unhealthy
 PATIENCE_SECONDS = 900.0  # so long a module without a lease keeps its rooms if it answers
+# Longer than any living module needs to take a new lease; short for listeners of a dead one.
+UNASKED_SECONDS = 30.0  # so long it keeps them if nobody knows where to ask it
 REFUSALS = 2  # one may meet a process that is just being started again
 
 
@@ -19,6 +21,7 @@ class Answer(StrEnum):
     ANSWERS = "answers"
     REFUSED = "refused"  # nobody listens there, or somebody else: it surely does not run
     SILENT = "silent"  # no word in time; it may run all the same
+    UNASKED = "unasked"  # nobody knows an address of it
 
 
 class Fitness(StrEnum):
@@ -92,6 +95,8 @@ def _leased(signs: Signs) -> Verdict:
 def _answering(signs: Signs) -> Verdict:
     """No lease, and no failed probe that counts."""
     gone = signs.gone_seconds or 0.0
+    if signs.answer is Answer.UNASKED:
+        return _unasked(gone, held=signs.held)
     if gone >= PATIENCE_SECONDS and not signs.held:
         minutes = round(PATIENCE_SECONDS / 60)
         return Verdict(Fitness.DEAD, f"its lease has been gone for {minutes} minutes")
@@ -99,6 +104,11 @@ def _answering(signs: Signs) -> Verdict:
         why = "its lease is gone, but it answers when asked directly"
         return Verdict(Fitness.UNSURE, why, answers=not signs.held)
     return Verdict(Fitness.UNSURE, "its lease is gone; being asked directly")
+
+
+def _unasked(gone: float, *, held: bool) -> Verdict:
+    fitness = Fitness.UNSURE if held or gone < UNASKED_SECONDS else Fitness.DEAD
+    return Verdict(fitness, "its lease is gone, and nobody knows where to ask it")
 
 
 def is_mass_loss(alive: int, vanished: int) -> bool:

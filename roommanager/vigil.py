@@ -2,12 +2,12 @@
 
 It keeps the clocks and probes that ``verdict`` judges by, and tells its listener of every module
 whose verdict changed; ``controller`` then looks at that module's rooms. Each room manager has
-one of its own: nothing is agreed on, since every write is guarded. A module without rooms is not
-probed. All that is not on air at once is on our own monotonic clock.
+one of its own: nothing is agreed on, since every write is guarded. Only modules are probed on
+which a room depends. All that is not on air at once is on our own monotonic clock.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import anyio
@@ -25,6 +25,7 @@ from roommanager.verdict import (
     ILL_SECONDS,
     PATIENCE_SECONDS,
     REFUSALS,
+    UNASKED_SECONDS,
     WELL,
     Answer,
     Fitness,
@@ -47,8 +48,9 @@ EVENTS = {
     Fitness.ILL: "module.ill",
     Fitness.DEAD: "module.dead",
 }
-# Whatever it ran for us has given its place back long ago.
-UNHEARD = Verdict(Fitness.DEAD, "it has no lease and holds no place")
+# No wish names it, and whatever it ran for us has given its place back long ago: only what it
+# wrote of a room is left, and may be deleted without asking it.
+UNHEARD = Verdict(Fitness.DEAD, "it has no lease and no room")
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Vigil:
         self._view = view
         self._prober = prober
         self._watches: dict[ModuleKey, _Watch] = {}
+        self._placeless: dict[ModuleKey, set[RoomId]] = {}
         self._held_until: dict[Kind, float] = {}
         self._lost: set[Kind] = set()  # of these some vanished since they were judged last
         self._news = anyio.Event()
@@ -89,6 +92,21 @@ class Vigil:
         watch = self._watches.get((kind, module_id))
         return watch.told if watch is not None else UNHEARD
 
+    def depend(self, room_id: RoomId, modules: Collection[ModuleKey]) -> None:
+        """On these, and no others, the room is to run without holding a place there."""
+        for module in modules:
+            self._placeless.setdefault(module, set()).add(room_id)
+            self._look(module)
+            self._news.set()
+        for module in [m for m, rooms in self._placeless.items() if room_id in rooms]:
+            if module not in modules:
+                self._let_go(module, room_id)
+
+    def rooms(self, module: ModuleKey) -> set[RoomId]:
+        """Those that depend on it: they hold a place there, or should."""
+        found = self._view.fleet.get(*module)
+        return (found.rooms if found else set()) | self._placeless.get(module, set())
+
     def is_careful(self, kind: Kind) -> bool:
         """Many of a kind vanished together not long ago."""
         held_until = self._held_until.get(kind)
@@ -102,6 +120,12 @@ class Vigil:
                 self._judge_all(tasks)
                 with anyio.move_on_at(self._next_moment()):
                     await news.wait()
+
+    def _let_go(self, module: ModuleKey, room_id: RoomId) -> None:
+        self._placeless[module].remove(room_id)
+        if not self._placeless[module]:
+            del self._placeless[module]
+            self._news.set()
 
     # -- signs -----------------------------------------------------------------------------
 
@@ -132,7 +156,8 @@ class Vigil:
                 self._tell_ill(watch, now if beat.ill else None)
             return
         watch = self._watches.get(module) or _Watch()
-        if watch.gone_since is None and (module in self._watches or (found and found.slots)):
+        needed = (found is not None and found.slots) or module in self._placeless
+        if watch.gone_since is None and (module in self._watches or needed):
             self._watches[module] = watch
             self._begin_anew(watch)
             watch.gone_since, watch.ill_since = now, None
@@ -173,7 +198,7 @@ class Vigil:
                 self._begin_anew(watch)
                 del self._watches[module]
                 continue
-            if watch.in_doubt and watch.asking is None and self._rooms(module):
+            if watch.in_doubt and watch.asking is None and self.rooms(module):
                 watch.asking = anyio.CancelScope()
                 tasks.start_soon(self._ask, module, watch, watch.asking)
             self._tell(module, watch, judge(self._signs(module[0], watch, now)))
@@ -182,7 +207,7 @@ class Vigil:
         """Gone for long, and nothing depends on it."""
         gone = watch.gone_since is not None and now - watch.gone_since >= TTL_SECONDS
         found = self._view.fleet.get(*module)
-        return gone and (found is None or not found.slots)
+        return gone and (found is None or not found.slots) and module not in self._placeless
 
     def _signs(self, kind: Kind, watch: _Watch, now: float) -> Signs:
         return Signs(
@@ -213,7 +238,8 @@ class Vigil:
         moments = list(self._held_until.values())
         for watch in self._watches.values():
             if watch.gone_since is not None:
-                moments += [watch.gone_since + TTL_SECONDS, watch.gone_since + PATIENCE_SECONDS]
+                bounds = (TTL_SECONDS, UNASKED_SECONDS, PATIENCE_SECONDS)
+                moments += [watch.gone_since + bound for bound in bounds]
             if watch.ill_since is not None:
                 moments.append(watch.ill_since + ILL_SECONDS)
         return min((m for m in moments if m > now), default=math.inf)
@@ -223,7 +249,7 @@ class Vigil:
     async def _ask(self, module: ModuleKey, watch: _Watch, asking: anyio.CancelScope) -> None:
         """Again and again, for as long as its state is in doubt and rooms depend on it."""
         with asking:
-            while self._rooms(module):
+            while self.rooms(module):
                 answer = await self._prober.probe(*module, self._endpoints(module, watch))
                 watch.answer = answer
                 watch.refusals = watch.refusals + 1 if answer is Answer.REFUSED else 0
@@ -232,16 +258,12 @@ class Vigil:
         if watch.asking is asking:
             watch.asking = None
 
-    def _rooms(self, module: ModuleKey) -> set[RoomId]:
-        found = self._view.fleet.get(*module)
-        return found.rooms if found else set()
-
     def _endpoints(self, module: ModuleKey, watch: _Watch) -> Endpoints:
         """As its last heartbeat told, else as it told of one of its rooms."""
         if watch.endpoints != Endpoints():
             return watch.endpoints
         kind, module_id = module
-        for room_id in sorted(self._rooms(module)):
+        for room_id in sorted(self.rooms(module)):
             try:
                 state = self._view.room(room_id).observed(kind)
             except UndecodableError:

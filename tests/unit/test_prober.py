@@ -112,9 +112,9 @@ async def test_a_janus(talk: Callable[[ServerConnection], Awaitable[None]], answ
         Endpoints(probe="http://m\0/", ws="ws://m\0/"),
     ],
 )
-async def test_without_an_address_nothing_is_proven(kind: Kind, where: Endpoints) -> None:
+async def test_without_an_address_nobody_can_be_asked(kind: Kind, where: Endpoints) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
-        assert await DirectProber(client).probe(kind, M1, where) is Answer.SILENT
+        assert await DirectProber(client).probe(kind, M1, where) is Answer.UNASKED
 
 
 async def test_a_stranger_who_sends_us_on_to_no_address_is_no_janus() -> None:

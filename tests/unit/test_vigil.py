@@ -43,7 +43,7 @@ async def test_only_modules_that_hold_rooms_are_asked() -> None:
         await on.loses(Kind.MIXER, M2, Answer.REFUSED)
         await anyio.sleep(60)
         assert on.prober.asked[M2] == 0
-        assert on.one.vigil.verdict(Kind.MIXER, M2).reason == "it has no lease and holds no place"
+        assert on.one.vigil.verdict(Kind.MIXER, M2).reason == "it has no lease and no room"
 
 
 @pytest.mark.parametrize(("answer", "most"), [(Answer.ANSWERS, 61), (Answer.REFUSED, 22)])
