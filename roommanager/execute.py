@@ -99,15 +99,25 @@ async def rewrite(etcd: Etcd, facts: RoomFacts, live: LiveMeta) -> int:
 
 
 async def reassign(
-    etcd: Etcd, facts: RoomFacts, live: LiveMeta, place: Place, action: Reassign
+    etcd: Etcd,
+    facts: RoomFacts,
+    live: LiveMeta,
+    place: Place,
+    action: Reassign,
+    lost: Place | None = None,
 ) -> int:
-    """Give the half to its new module, and delete what a dead one left, in one transaction."""
+    """Give the half to its new module, and delete what a dead one left, in one transaction.
+
+    ``lost``: another place for a mixer half that begins anew and has lost its own.
+    """
     compares, ops = taking(facts, live, {place.kind: place})
     if action.absent and facts.live is not None:
         old = keys.heartbeat(action.kind, facts.live.module(action.kind))
         compares.append(CreatedIs(old, 0))
     if action.new_mixer_epoch:
         _renew_mixer_place(facts, live, compares, ops)
+    if lost is not None:  # whose capacity is still what it was
+        compares.append(ModIs(keys.heartbeat(lost.kind, lost.module_id), lost.heartbeat_revision))
     _clear(facts, action.left, compares, ops)
     return await commit(etcd, compares, ops)
 
@@ -128,10 +138,10 @@ async def drop_previous(etcd: Etcd, facts: RoomFacts, live: LiveMeta, left: Left
 def _renew_mixer_place(
     facts: RoomFacts, live: LiveMeta, compares: list[Compare], ops: list[Op]
 ) -> None:
-    """The same mixer, the same place, another epoch."""
+    """The same mixer, its place, another epoch; if the place was lost, it is created anew."""
     held = facts.place(Kind.MIXER)
     key = keys.slot(Kind.MIXER, live.mixer_id, live.mixer_slot)
-    compares.append(ModIs(key, held.revision if held else 0))
+    compares.append(ModIs(key, held.revision) if held else CreatedIs(key, 0))
     ops.append(Put(key, Slot(room_id=live.room_id, epoch=live.mixer_epoch).encode()))
 
 

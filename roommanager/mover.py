@@ -47,9 +47,14 @@ class Mover:
         """
         place = self._choose(action.kind, live)
         self._mind_pace(action.kind)
+        lost = self._place_for_lost(facts, live) if action.new_mixer_epoch else None
         after = reassigned(facts, live, place, action)
-        async with self._allocator.claiming({place.kind: place}) as claim:
-            revision = await execute.reassign(self._etcd, facts, after, place, action)
+        places = {place.kind: place}
+        if lost is not None:
+            after = after.model_copy(update={"mixer_slot": lost.slot})
+            places[lost.kind] = lost
+        async with self._allocator.claiming(places) as claim:
+            revision = await execute.reassign(self._etcd, facts, after, place, action, lost)
             claim.revision = revision
         _tell(live, place, action.why)
         return revision
@@ -87,6 +92,20 @@ class Mover:
             return self._allocator.choose_other(self._view.fleet, self._view.revision, kind, avoid)
         except BusyError:
             raise WaitError(0.1) from None
+
+    def _place_for_lost(self, facts: RoomFacts, live: LiveMeta) -> Place | None:
+        """On the same mixer, if another room has taken this one's place there: any that is free
+        is as good (``mending``), and waiting for one would leave the room without a Janus."""
+        module = self._view.fleet.get(Kind.MIXER, live.mixer_id)
+        if module is None or facts.place(Kind.MIXER) or live.mixer_slot not in module.slots:
+            return None
+        capacity = module.heartbeat.capacity if module.heartbeat else 0
+        free = next((n for n in range(capacity) if n not in module.slots), None)
+        if free is None:
+            why = "another room has taken this one's place there, and no other is free"
+            raise NoCapacityError({Kind.MIXER: {live.mixer_id: why}})
+        beat, mark = module.heartbeat_revision, module.mark_revision
+        return Place(Kind.MIXER, live.mixer_id, free, beat, mark, "its own place was lost")
 
     def _mind_pace(self, kind: Kind) -> None:
         now = anyio.current_time()

@@ -2,9 +2,11 @@
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from pkg import keys
-from pkg.model import JanusStatus, Kind, LiveMeta
+from pkg.etcd.api import Delete
+from pkg.model import Epoch, JanusStatus, Kind, LiveMeta, RoomId, Slot
 from roommanager.status import RoomStatus
 from roommanager.verdict import Answer
 from tests.support.stage import Stage, stage
@@ -47,6 +49,50 @@ async def test_of_a_silent_janus_the_mixer_begins_anew_in_its_place() -> None:
         assert after.mixer_epoch == after.janus_epoch > before.mixer_epoch
         assert after.seams == before.seams + 1
         assert on.slots(Kind.MIXER, M1) == 1
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+async def test_a_mixer_that_begins_anew_takes_its_lost_place_again(capacity: int) -> None:
+    async with stage({M1: capacity}) as on:
+        before = await blue_on_j1(on)
+        on.modules.stuck.add(M1)
+        await on.modules.etcd.txn([], [Delete(keys.slot(Kind.MIXER, M1, before.mixer_slot))])
+        await on.loses(Kind.JANUS, J1, Answer.SILENT)
+        await until(lambda: live_of(on.store).janus_id == J2, within=2.6)
+        assert places(on) == {live_of(on.store).mixer_slot: live_of(on.store).mixer_epoch}
+
+
+async def test_one_whose_place_another_room_has_takes_another_place() -> None:
+    async with stage({M1: 2}) as on:
+        before = await blue_on_j1(on)
+        on.modules.stuck.add(M1)
+        lost = keys.slot(Kind.MIXER, M1, before.mixer_slot)
+        await put(on.modules.etcd, lost, Slot(room_id=RoomId("red"), epoch=Epoch(1)))
+        await on.loses(Kind.JANUS, J1, Answer.SILENT)
+        await until(lambda: live_of(on.store).janus_id == J2, within=2.6)
+        after = live_of(on.store)
+        assert places(on) == {before.mixer_slot: 1, after.mixer_slot: after.mixer_epoch}
+
+
+async def test_a_mixer_is_given_no_place_above_its_capacity() -> None:
+    async with stage({M1: 1}) as on:
+        before = await blue_on_j1(on)
+        on.modules.stuck.add(M1)
+        lost = keys.slot(Kind.MIXER, M1, before.mixer_slot)
+        await put(on.modules.etcd, lost, Slot(room_id=RoomId("red"), epoch=Epoch(1)))
+        await on.loses(Kind.JANUS, J1, Answer.SILENT)
+        with capture_logs() as logs:
+            await anyio.sleep(100)
+        assert (live_of(on.store), places(on)) == (before, {before.mixer_slot: 1})
+        assert [line["event"] for line in logs].count("room.nowhere_to_go") == 1
+        await on.modules.etcd.txn([], [Delete(lost)])
+        await until(lambda: live_of(on.store).janus_id == J2, within=2.6)
+
+
+def places(on: Stage) -> dict[int, int]:
+    """Which are taken on m1, and by which epoch."""
+    found = on.store.under(keys.slots_prefix(Kind.MIXER, M1))
+    return {int(kv.key.rpartition("/")[2]): Slot.decode(kv.value).epoch for kv in found}
 
 
 async def test_an_ill_janus_whose_manager_lives_gives_its_place_back_itself() -> None:
