@@ -69,7 +69,7 @@ async def test_what_one_room_manager_answered_the_other_knows(stack: Stack) -> N
         await stack.call("POST", f"/rooms/{room}/start")
         early = await stack.public.get(url)
         assert early.status_code == 503, "on its way; 404 would send players away"
-        twin = await stack.http.post(f"{other}/api/rooms/{room}/start?wait=10")
+        twin = await stack.http.post(f"{other}/api/rooms/{room}/start?wait=45")
         assert twin.json()["status"] == "onair"
         assert (await stack.public.get(url)).status_code == 200
         assert (await stack.http.delete(f"{other}/api/rooms/{room}")).status_code == 202

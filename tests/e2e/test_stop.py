@@ -12,10 +12,10 @@ import pytest
 from tests.support.listener import Listener, Playlist
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(240)]
 
 KEPT_SECONDS = 60.0
-LEASE_LATE_SECONDS = 3.0  # etcd looks for expired leases twice a second, and never early
+LATE_SECONDS = 15.0  # etcd looks for expired leases twice a second; and two cores have more to do
 
 
 async def played(stack: Stack, room: str) -> tuple[Listener, Playlist]:
@@ -23,7 +23,7 @@ async def played(stack: Stack, room: str) -> tuple[Listener, Playlist]:
     url = (await stack.create(room))["hlsUrl"]
     await stack.start(room)
     listener = Listener(stack.public, url)
-    with anyio.fail_after(15):
+    with anyio.fail_after(45):
         async for _ in listener.follow():
             break
     return listener, await listener.playlist()
@@ -52,6 +52,7 @@ async def test_the_last_minute_of_a_stopped_room(
 ) -> None:
     listener, before = await played(stack, "blue")
     assert not before.ended
+    asked_at = anyio.current_time()
     idle_at = await stopped(stack, "blue")
     last = await listener.playlist()
     assert last.ended
@@ -60,17 +61,19 @@ async def test_the_last_minute_of_a_stopped_room(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(again, stack)
-        with anyio.fail_after(KEPT_SECONDS + LEASE_LATE_SECONDS + 5):
+        with anyio.fail_after(KEPT_SECONDS + LATE_SECONDS + 15):
             while (answer := await stack.public.get(listener.url)).status_code == 200:
                 gone_from = anyio.current_time()
                 assert "#EXT-X-ENDLIST" in answer.text
                 if gone_from - idle_at < KEPT_SECONDS - 5:
                     await hear_all(stack, listener, last)
                 await anyio.sleep(1 if gone_from - idle_at < KEPT_SECONDS - 3 else 0.1)
-    kept = gone_from - idle_at
+    gone_at = anyio.current_time()
+    kept = gone_at - idle_at
     figure("seconds kept after idle", round(kept, 1))
     assert answer.status_code == 404
-    assert KEPT_SECONDS - 1.5 < kept < KEPT_SECONDS + LEASE_LATE_SECONDS
+    assert gone_at - asked_at >= KEPT_SECONDS, "etcd never ends a lease early"
+    assert kept < KEPT_SECONDS + LATE_SECONDS
     segment = last.segments[-1]
     assert [await status_of(stack, url) for url in (segment.url, segment.key_url)] == [404, 404]
     await stack.call("DELETE", "/rooms/blue", 202)
@@ -98,7 +101,7 @@ async def again(stack: Stack) -> None:
     await hear_all(stack, listener, fresh)
 
     await stack.call("DELETE", "/rooms/red", 202)
-    with anyio.fail_after(2):  # the copy that playlists are served by may lag behind
+    with anyio.fail_after(30):  # the copy that playlists are served by may lag behind
         while await status_of(stack, listener.url) != 404:
             await anyio.sleep(0.01)
     await stack.becomes("red", "gone")
@@ -106,6 +109,6 @@ async def again(stack: Stack) -> None:
     assert [await status_of(stack, url) for url in (segment.url, segment.key_url)] == [404, 404]
     assert "red" not in stack.ffmpegs()
     assert not any("/red/" in name for name in await stack.janus_rooms())
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while any("red" in name for name in (*stack.files(), *await stack.keys())):
             await anyio.sleep(0.05)

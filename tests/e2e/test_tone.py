@@ -26,7 +26,7 @@ def up(tmp_path: Path) -> Iterator[Running]:
 async def test_the_test_tone_is_heard_and_over_when_it_is_over(up: Running) -> None:
     with pytest.raises(AssertionError, match="blue is not in a Janus yet"):
         up.shell("./onair rooms create blue && ./onair tone blue")
-    up.shell("./onair rooms start blue --wait 20")
+    up.shell("./onair rooms start blue --wait 60")
     async with httpx.AsyncClient(trust_env=False) as client:
         listener = Listener(client, f"{up.endpoints['api']}/hls/blue/live.m3u8")
         async with anyio.create_task_group() as tasks:

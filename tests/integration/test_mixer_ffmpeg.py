@@ -28,6 +28,8 @@ from tests.support.tone import peak
 pytestmark = [pytest.mark.anyio, pytest.mark.ffmpeg]
 
 ROOM, EPOCH, KEY = RoomId("blue"), Epoch(123_456_789), b"0123456789abcdef"
+PATIENCE_SECONDS = 30.0
+SOON_SECONDS = 6.5  # 2.15 s alone on the machine; FFmpeg that probes its input for 5 s takes 7 s
 SEGMENT_SECONDS = 0.5  # the tests' own patience; production has 2 s
 
 
@@ -50,7 +52,7 @@ def mix(port: int) -> Mix:
     return Mix(ROOM, EPOCH, port, "n1", KEY)
 
 
-async def listed(layout: Layout, count: int, within: float = 8.0) -> str:
+async def listed(layout: Layout, count: int, within: float = PATIENCE_SECONDS) -> str:
     """The playlist, once it lists so many segments."""
     with anyio.fail_after(within):
         while True:
@@ -100,7 +102,7 @@ async def test_the_first_segment_is_listed_soon_after_the_start(layout: Layout) 
         await listed(layout, 1)
         took = time.monotonic() - began  # noqa: TID251
     await mixer.stop(running)
-    assert took < 3.0, f"2.15 s alone on the machine, {took:.2f} s now"
+    assert took < SOON_SECONDS
 
 
 async def test_numbers_go_on_over_a_crash_even_with_the_playlist_lost(layout: Layout) -> None:
@@ -109,7 +111,7 @@ async def test_numbers_go_on_over_a_crash_even_with_the_playlist_lost(layout: La
     with tone(HERE, port):
         for lost in (False, True, False):
             running = await mixer.spawn(mix(port))
-            with anyio.fail_after(8):
+            with anyio.fail_after(PATIENCE_SECONDS):
                 while (found := mixer.look(running).newest) is None:
                     await anyio.sleep(0.02)
             seen.append(found.sequence)
@@ -169,7 +171,7 @@ async def test_stopping_twice_at_once_leaves_a_whole_playlist_and_nothing_runnin
 async def test_it_runs_confined_and_alone(layout: Layout) -> None:
     mixer = driver(layout)
     running = await mixer.spawn(mix(free_port()))
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_SECONDS):
         while _proc(running, "comm") != b"ffmpeg\n":  # prlimit and setpriv replace themselves
             await anyio.sleep(0.01)
     status, limits = _proc(running, "status"), _proc(running, "limits")

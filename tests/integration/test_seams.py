@@ -78,7 +78,7 @@ class Book:
 
     async def read_until(self, host: Host, count: int) -> None:
         """Follow the playlist until so many segments were listed in all."""
-        with anyio.fail_after(15):
+        with anyio.fail_after(45):
             while len(self.numbers) < count:
                 self.note(await host.playlist())
                 await anyio.sleep(0.05)

@@ -36,7 +36,7 @@ def test_two_of_each_start_and_stop_as_one(starter: Starter) -> None:
     ids = {m["moduleId"]: m["endpoints"].get("origin") for m in running.modules()}
     assert ids[f"mixer-{running.base}-2"] == further["hls"]
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(30) == 0, running.output
+    assert running.process.wait(60) == 0, running.output
     assert leftovers.find(running.state.resolve()) == []
     assert ports.taken(range(running.base, running.base + MOST * ports.TCP_PORTS)) == []
     assert not any(psutil.pid_exists(pid) for pid in found["pids"].values())

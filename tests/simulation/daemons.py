@@ -201,6 +201,6 @@ class ManagerDaemon(Daemon):
             return vigil.verdict(kind, module_id).fitness is Fitness.DEAD
 
         mender = Mender(line, view, gone, lambda found: controller.queue.add(found.room_id))
-        keeping = Housekeeping(view, controller.queue, mender)
+        keeping = Housekeeping(view, controller.queue, mender, vigil)
         me = Leader(instance_id=f"{self.name}-{self.boots}", host=self.name, pid=1)
         await Election(line, "housekeeping", me).run(keeping.lead)

@@ -27,7 +27,7 @@ from janusmanager.messages import PLUGIN
 SAMPLE_RATE = 48_000
 FRAME_SAMPLES = 960  # 20 ms
 KEEPALIVE_SECONDS = 20.0  # Janus forgets a silent session after 60 s
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 Message = dict[str, Any]
 
@@ -196,7 +196,7 @@ class Bot:
         if self.peer.connectionState == "connected":
             self._up.set()
 
-    async def connected(self, within: float = 10.0) -> None:
+    async def connected(self, within: float = 30.0) -> None:
         """Wait until audio can flow. Raises TimeoutError."""
         with anyio.fail_after(within):
             await self._up.wait()

@@ -12,7 +12,7 @@ from pkg import keys
 from pkg.etcd.api import Batch, Etcd
 from pkg.model import JanusState, Kind, LiveMeta, MixerState, ModuleId, RoomId, Slot
 
-READ_SECONDS = 10.0
+READ_SECONDS = 30.0
 
 
 async def told(etcd: Etcd, since: int) -> list[Batch]:

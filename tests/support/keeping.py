@@ -14,6 +14,7 @@ from pkg.etcd.memory import MemoryStore
 from pkg.model import JanusState, Kind, Leader, LiveMeta, MixerState, ModuleId, RoomId, Slot
 from roommanager.housekeeping import Housekeeping
 from roommanager.mending import Displaced, Mender
+from roommanager.prober import Prober
 from tests.support.virtual import Manager, Modules, live_of, manager, until
 
 
@@ -77,12 +78,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(*, capacity: int = 4) -> AsyncGenerator[House]:
+async def house(*, capacity: int = 4, prober: Prober | None = None) -> AsyncGenerator[House]:
     """One Janus and one mixer."""
     store = MemoryStore()
     modules = PatientModules(store)
     await modules.register_all(capacity)
-    async with manager(store) as one, anyio.create_task_group() as tasks:
+    async with manager(store, prober=prober) as one, anyio.create_task_group() as tasks:
         made = House(store, modules, one)
         tasks.start_soon(modules.run)
         tasks.start_soon(keep_house, one, made.displaced)
@@ -97,6 +98,6 @@ async def keep_house(one: Manager, displaced: list[Displaced]) -> None:
         return one.etcd.store.get(keys.heartbeat(kind, module_id)) is None
 
     mender = Mender(one.etcd, one.view, gone, displaced.append)
-    keeping = Housekeeping(one.view, one.controller.queue, mender)
+    keeping = Housekeeping(one.view, one.controller.queue, mender, one.vigil)
     me = Leader(instance_id="i", host="h", pid=1)
     await Election(one.etcd, "housekeeping", me).run(keeping.lead)

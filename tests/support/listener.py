@@ -90,7 +90,7 @@ class Listener:
             name = segment.url.partition("?")[0]
             assert self._names.setdefault(segment.sequence, name) == name
 
-    async def playing(self, within: float = 20.0) -> Playlist:
+    async def playing(self, within: float = 45.0) -> Playlist:
         """The first playlist there is; asks again while it is 404 or 503. Raises TimeoutError."""
         with anyio.fail_after(within):
             while True:
@@ -126,7 +126,7 @@ class Listener:
         async for segment in self.follow(after):
             yield await self.hear(segment)
 
-    async def tone(self, hertz: float, within: float = 20.0) -> Sound:
+    async def tone(self, hertz: float, within: float = 45.0) -> Sound:
         """The first new segment whose loudest tone is this one, above -30 dB."""
         with anyio.fail_after(within):
             async for sound in self.sounds():
@@ -135,7 +135,7 @@ class Listener:
                     return sound
         raise AssertionError("unreachable: a playlist that is followed has no end")
 
-    async def silence(self, within: float = 20.0) -> Sound:
+    async def silence(self, within: float = 45.0) -> Sound:
         """The first new segment without a sound."""
         with anyio.fail_after(within):
             async for sound in self.sounds():

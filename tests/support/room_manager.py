@@ -17,7 +17,7 @@ from pkg.etcd.client import EtcdClient, EtcdOptions
 from tests.support.etcd import free_port
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class Daemon:

@@ -44,14 +44,16 @@ from tests.support.ports import port_block
 from tests.support.site import Machine, Site
 
 __all__ = ["JanusHost", "MixerHost", "Stack", "host", "marked", "running", "until"]
-READY_SECONDS = 40.0  # two cores, shared with other tests that start at the same time
+READY_SECONDS = 60.0  # two cores, shared with other tests that start at the same time
+PATIENCE_SECONDS = 45.0  # for what takes a second or two on a machine of one's own
 POLL_SECONDS = 0.05
+ETCD_SECONDS = 10.0  # the test's own look at etcd; our daemons give up after two
 NOT_OF_ROOMS = ("/heartbeat", "/housekeeping", "/mark")
 
 MAX_ROOM_MANAGERS = 4
 
 
-async def until(fact: Callable[[], Awaitable[object]], within: float = 20.0) -> None:
+async def until(fact: Callable[[], Awaitable[object]], within: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition. Raises TimeoutError."""
     with anyio.fail_after(within):
         while not await fact():
@@ -90,12 +92,12 @@ class Stack:
         self.room_managers = [sites.room_manager(site, n) for n in range(size.room_managers)]
         self.mixers = [MixerHost(site, place) for place in site.machines[: size.mixers]]
         self.janus_hosts = [JanusHost(site, place) for place in site.machines[: size.januses]]
-        self.public = httpx.AsyncClient(base_url=site.api_url(), trust_env=False, timeout=15)
+        self.public = httpx.AsyncClient(base_url=site.api_url(), trust_env=False, timeout=60)
         self.http = httpx.AsyncClient(
             base_url=site.api_url(),
             headers={"Authorization": f"Bearer {site.api_key}"},
             trust_env=False,
-            timeout=20,
+            timeout=60,
         )
 
     @property
@@ -139,7 +141,7 @@ class Stack:
     async def create(self, room: str, **fields: object) -> dict[str, Any]:
         return await self.call("POST", "/rooms", 201, json={"roomId": room, **fields})
 
-    async def start(self, room: str, wait: float = 20) -> dict[str, Any]:
+    async def start(self, room: str, wait: float = PATIENCE_SECONDS) -> dict[str, Any]:
         return await self.call("POST", f"/rooms/{room}/start?wait={wait:g}")
 
     async def status(self, room: str) -> str:
@@ -147,7 +149,7 @@ class Stack:
         answer = await self.http.get(f"/api/rooms/{room}")
         return "gone" if answer.status_code == 404 else str(answer.json()["status"])
 
-    async def becomes(self, room: str, status: str, within: float = 20.0) -> None:
+    async def becomes(self, room: str, status: str, within: float = PATIENCE_SECONDS) -> None:
         async def there() -> bool:
             return await self.status(room) == status
 
@@ -224,7 +226,7 @@ class Stack:
             "ports": self.bound_ports(),
         }
 
-    async def nothing_remains(self, within: float = 20.0) -> None:
+    async def nothing_remains(self, within: float = PATIENCE_SECONDS) -> None:
         """Wait until no room has left a trace. Raises AssertionError that shows what has."""
         with anyio.move_on_after(within):
             while any((await self.remains()).values()):
@@ -313,7 +315,7 @@ async def running(
     size = Size(room_managers, mixers, januses, etcds)
     with _machines(folder, size) as machines, _etcds(size, etcd_url) as (servers, urls):
         site = Site(folder, urls, namespace, machines, capacity, settings or {})
-        etcd = EtcdClient(EtcdOptions(endpoints=urls, namespace=namespace))
+        etcd = EtcdClient(EtcdOptions(endpoints=urls, namespace=namespace, deadline=ETCD_SECONDS))
         stack = Stack(site, size, etcd, servers)
         try:
             await stack.start_all()
