@@ -150,6 +150,7 @@ class MixerController:
         informer = self.assignments.informer
         ended = informer.record(keys.ended(self._node.me.mixer_id, room_id), Ended)
         observed = self._observed(room_id)
+        self._recall(assigned, observed)
         mine = current(running, assigned.wanted, observed)
         facts = Facts(
             assigned=assigned,
@@ -172,6 +173,15 @@ class MixerController:
         except UndecodableError as error:
             log.error("mixer_state.undecodable", room=room_id, error=str(error))
             return None
+
+    def _recall(self, assigned: Assigned, observed: MixerState | None) -> None:
+        """A daemon that is restarted amid failures counts on from what was told. Once it has
+        published nobody knows for how long, so that the next failure is the first."""
+        if observed is None or observed.epoch != assigned.wanted or observed.failures == 0:
+            return
+        if observed.status in {MixerStatus.FAILING, MixerStatus.STARTING}:
+            which, reason = (assigned.room_id, observed.epoch), observed.reason or "FFmpeg ended"
+            self._restarts.recall(which, observed.failures, reason, anyio.current_time())
 
     def _health(self, assigned: Assigned, mine: Running | None) -> Health | None:
         if assigned.wanted is None:

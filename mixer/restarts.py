@@ -55,6 +55,10 @@ class Restarts(Generic[K]):
         """It ended because no sound came, which is not its fault: it may wait on at once."""
         self._records[key] = Setback(0, reason, now, unfed=True)
 
+    def recall(self, key: K, failures: int, reason: str, now: float) -> None:
+        """What a daemon before this one counted; no wait is left of it. Ours counts, if any."""
+        self._records.setdefault(key, Setback(failures, reason, now))
+
     def wait(self, key: K, now: float) -> float:
         """Seconds until it may be started again; 0 if it may now."""
         record = self._records.get(key)

@@ -44,6 +44,16 @@ def test_waiting_for_sound_in_vain_is_no_failure() -> None:
     assert not setback.unfed
 
 
+def test_what_another_daemon_counted_is_counted_on_and_never_set_back() -> None:
+    found = restarts()
+    found.recall("blue", 3, "FFmpeg ended", now=10.0)
+    assert (found.failures("blue"), found.wait("blue", 10.0)) == (3, 0.0)
+    found.note("blue", "FFmpeg ended", lived=0.1, now=10.0)
+    found.recall("blue", 3, "FFmpeg ended", now=10.0)
+    assert found.failures("blue") == 4
+    assert found.wait("blue", 10.0) > 0
+
+
 def test_rooms_do_not_wait_for_each_other_and_are_forgotten() -> None:
     found = restarts()
     found.note("blue", "FFmpeg ended", lived=0.0, now=10.0)

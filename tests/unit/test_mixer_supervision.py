@@ -5,7 +5,7 @@ import pytest
 
 from mixer.cmdline import LISTEN_SECONDS
 from pkg.model import MixerStatus
-from tests.support.virtual import until
+from tests.support.virtual import BLUE, until
 from tests.unit.test_mixer_controller import Host, daemon, wish
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +118,38 @@ async def test_one_crash_after_a_long_life_says_nothing_alarming() -> None:
         assert state is not None
         assert state.failures == 1
         assert host.store.revision == revision + 2, "starting, publishing"
+
+
+async def test_failures_in_a_row_are_counted_on_by_a_restarted_daemon() -> None:
+    """Else one that is restarted again and again would never be left for another host."""
+    host = Host()
+    async with daemon(host):
+        host.processes.failures = 100
+        await host.wish(wish(5))
+        await until(lambda: failing(host, 3, ""))
+    before = host.state()
+    assert before is not None
+    async with daemon(host):
+        host.processes.failures = 100
+        await until(lambda: host.state() != before)
+        after = host.state()
+        assert after is not None
+        assert (after.status, after.failures) == (MixerStatus.FAILING, before.failures + 1)
+
+
+async def test_failures_before_it_published_are_over_for_a_restarted_daemon() -> None:
+    host = Host()
+    async with daemon(host):
+        host.processes.failures = 3
+        running = await host.publishing()
+        state = host.state()
+        assert state is not None
+        assert state.failures == 3, "as it was last told"
+        await anyio.sleep(60)
+    async with daemon(host) as mixer:
+        await until(lambda: bool(mixer.inventory.running(BLUE)))
+        host.machine.kill(running)
+        await until(lambda: failing(host, 1, ""))
+        state = host.state()
+        assert state is not None
+        assert state.failures == 1
