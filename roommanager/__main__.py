@@ -84,7 +84,7 @@ async def run(config: Config) -> None:
             controller.displace(found.room_id, found.kind, found.why)
 
         mender = Mender(etcd, view, gone, displace)
-        keeping = Housekeeping(view, controller.queue, mender)
+        keeping = Housekeeping(view, controller.queue, mender, vigil)
         me = Leader(instance_id=str(ULID()), host=socket.gethostname(), pid=os.getpid())
 
         async def sweep() -> None:

@@ -104,6 +104,11 @@ def find(view: View) -> frozenset[Finding]:
     )
 
 
+def left_on(view: View, module: Module) -> frozenset[Finding]:
+    """Its places alone: those that no wish names, or that cannot be read."""
+    return frozenset(_of(view, survey(view), module))
+
+
 def survey(view: View) -> Survey:
     lives: dict[RoomId, tuple[LiveMeta, int]] = {}
     unreadable: set[RoomId] = set()
@@ -159,10 +164,14 @@ def _is_lost(view: View, place: PlaceKey, claim: Claim) -> bool:
 
 def _slots(view: View, seen: Survey) -> Iterator[Finding]:
     for module in (module for kind in Kind for module in view.fleet.of(kind)):
-        for number in module.slots:
-            found = _slot(view, seen, module, number)
-            if found is not None:
-                yield found
+        yield from _of(view, seen, module)
+
+
+def _of(view: View, seen: Survey, module: Module) -> Iterator[Finding]:
+    for number in module.slots:
+        found = _slot(view, seen, module, number)
+        if found is not None:
+            yield found
 
 
 def _slot(view: View, seen: Survey, module: Module, number: int) -> Finding | None:

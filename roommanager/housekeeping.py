@@ -3,6 +3,9 @@
 Every room that is not idle is looked at again, the stuck and the unwell among them. What does
 not fit together in etcd is believed when two sweeps in a row found the same, both in a copy known
 to be as etcd is. It only finds: ``controller`` repairs rooms, ``mending`` places and keys.
+
+What a module that is dead has left needs no second look: nobody else gives its places back, and
+each cure compares the wish and the place that it rests on.
 """
 
 from typing import NoReturn
@@ -12,10 +15,15 @@ import structlog
 
 from pkg import keys
 from pkg.election import Term
+from pkg.model import Kind, ModuleId
 from pkg.workqueue import WorkQueue
+from roommanager import findings
 from roommanager.findings import Finding, LeakedSlot, StuckRoom, find
+from roommanager.fleet import ModuleKey
 from roommanager.mending import Mender
+from roommanager.verdict import Fitness
 from roommanager.view import View
+from roommanager.vigil import Vigil
 
 log = structlog.get_logger()
 SWEEP_SECONDS = 30.0
@@ -31,13 +39,40 @@ def enqueue(view: View, queue: WorkQueue[str]) -> None:
 class Housekeeping:
     """``queue`` is the room controller's."""
 
-    def __init__(self, view: View, queue: WorkQueue[str], mender: Mender) -> None:
+    def __init__(self, view: View, queue: WorkQueue[str], mender: Mender, vigil: Vigil) -> None:
         self._view = view
         self._queue = queue
         self._mender = mender
+        self._vigil = vigil
+        self._dead: set[ModuleKey] = set()  # since they were last looked at
+        self._news = anyio.Event()
+        vigil.on_verdict(self._notice)
 
-    async def lead(self, term: Term) -> NoReturn:
-        """Sweep for as long as this process is elected; what others have seen counts for naught."""
+    async def lead(self, term: Term) -> None:
+        """For as long as this process is elected; what others have seen counts for naught."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._bury, term)
+            await self._sweep(term)
+
+    def _notice(self, module: ModuleKey) -> None:
+        if self._is_dead(module):
+            self._dead.add(module)
+            self._news.set()
+
+    def _is_dead(self, module: ModuleKey) -> bool:
+        return self._vigil.verdict(*module).fitness is Fitness.DEAD
+
+    async def _bury(self, term: Term) -> NoReturn:
+        """Those that died before this process was elected, too."""
+        while True:
+            self._news = news = anyio.Event()
+            while self._dead:
+                module = self._dead.pop()
+                if self._is_dead(module):
+                    await self._mender.mend(left_on(self._view, *module), term.guard)
+            await news.wait()
+
+    async def _sweep(self, term: Term) -> NoReturn:
         belief = Belief()
         while True:
             await anyio.sleep(SWEEP_SECONDS)
@@ -50,6 +85,14 @@ class Housekeeping:
 def look(view: View) -> frozenset[Finding]:
     """Nothing while the copy may be old, so that nothing is believed then."""
     return frozenset() if view.informer.broken_since is not None else find(view)
+
+
+def left_on(view: View, kind: Kind, module_id: ModuleId) -> frozenset[Finding]:
+    """As ``look``, of one module's places."""
+    module = view.fleet.get(kind, module_id)
+    if module is None or view.informer.broken_since is not None:
+        return frozenset()
+    return findings.left_on(view, module)
 
 
 class Belief:

@@ -1,6 +1,6 @@
 """Watches over the modules: who lost its lease, who answers, and what that means for rooms.
 
-It keeps the clocks and probes that ``verdict`` judges by, and tells its listener of every module
+It keeps the clocks and probes that ``verdict`` judges by, and tells its listeners of every module
 whose verdict changed; ``controller`` then looks at that module's rooms. Each room manager has
 one of its own: nothing is agreed on, since every write is guarded. Only modules are probed on
 which a room depends. All that is not on air at once is on our own monotonic clock.
@@ -80,12 +80,12 @@ class Vigil:
         self._held_until: dict[Kind, float] = {}
         self._lost: set[Kind] = set()  # of these some vanished since they were judged last
         self._news = anyio.Event()
-        self._listener: Callable[[ModuleKey], None] = lambda _: None
+        self._listeners: list[Callable[[ModuleKey], None]] = []
         view.informer.on_change(self._notice)
 
     def on_verdict(self, listener: Callable[[ModuleKey], None]) -> None:
         """``listener`` hears of each module whose verdict has changed."""
-        self._listener = listener
+        self._listeners.append(listener)
 
     def verdict(self, kind: Kind, module_id: ModuleId) -> Verdict:
         """What is held of the module now."""
@@ -230,7 +230,8 @@ class Vigil:
             reason=verdict.reason,
             proven=verdict.proven,
         )
-        self._listener(module)
+        for listener in self._listeners:
+            listener(module)
 
     def _next_moment(self) -> float:
         """When some verdict may change by itself."""
