@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.anyio
 PATIENCE_SECONDS = 30.0
 
 # Found by its marker among all of this machine: several test processes may run at once.
-MIXER, BLUE, EPOCH = ModuleId(f"m{os.getpid()}"), RoomId("blue"), Epoch(7)
+MIXER, OTHER = ModuleId(f"m{os.getpid()}"), ModuleId(f"n{os.getpid()}")
+BLUE, EPOCH = RoomId("blue"), Epoch(7)
 
 
 class Both(Processes, Folders, Protocol): ...
@@ -34,11 +35,15 @@ class Both(Processes, Folders, Protocol): ...
 
 @dataclass
 class Rig:
-    """One host: ``daemon(id)`` starts a mixer on it, the rest is what others do to it."""
+    """One host: ``daemon(id)`` starts a mixer on it, the rest is what others do to it.
+
+    ``exec`` waits until a process is what it was spawned to be: strangers cannot tell before.
+    """
 
     daemon: Callable[[ModuleId], Both]
     feed: Callable[[int], AbstractContextManager[None]]
     signal: Callable[[Running, signal.Signals], None]
+    exec: Callable[[Running], Awaitable[None]]
     port: int
     at_once: float  # seconds: measured in virtual time; a real machine may have much to do
 
@@ -60,7 +65,9 @@ def fake_rig() -> Rig:
     def send(running: Running, number: signal.Signals) -> None:
         machine.kill(running) if number is signal.SIGKILL else machine.pause(running)
 
-    return Rig(lambda mixer: FakeProcesses(mixer, machine), feed, send, 30000, at_once=1.0)
+    async def there(_: Running) -> None: ...
+
+    return Rig(lambda mixer: FakeProcesses(mixer, machine), feed, send, there, 30000, at_once=1.0)
 
 
 def real_rig(folder: Path) -> Rig:
@@ -69,9 +76,21 @@ def real_rig(folder: Path) -> Rig:
         daemon=lambda mixer: FfmpegProcesses(mixer, layout, HERE),
         feed=lambda port: tone(HERE, port),
         signal=lambda running, number: os.kill(running.pid, number),
+        exec=_is_ffmpeg,
         port=free_port(),
         at_once=PATIENCE_SECONDS,
     )
+
+
+async def _is_ffmpeg(running: Running) -> None:
+    """prlimit and setpriv replace themselves; in between nobody can read the environment."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while _name(running.pid) != "ffmpeg\n":
+            await anyio.sleep(0.01)
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.ffmpeg)])
@@ -131,9 +150,10 @@ async def test_the_second_on_a_port_ends_by_itself_and_the_first_goes_on(rig: Ri
 
 async def test_a_restarted_mixer_adopts_and_others_see_nothing(rig: Rig) -> None:
     running = await rig.daemon(MIXER).spawn(rig.mix())
+    await rig.exec(running)
     successor = rig.daemon(MIXER)
     assert await successor.list_running() == [running]
-    assert await rig.daemon(ModuleId("m2")).list_running() == []
+    assert await rig.daemon(OTHER).list_running() == []
     await successor.stop(running)
     assert await successor.list_running() == []
 

@@ -27,6 +27,8 @@ from tests.support.tone import peak
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ffmpeg]
 
+# Found by its marker among all of this machine: several test processes may run at once.
+MIXER = ModuleId(f"m{os.getpid()}")
 ROOM, EPOCH, KEY = RoomId("blue"), Epoch(123_456_789), b"0123456789abcdef"
 PATIENCE_SECONDS = 30.0
 SOON_SECONDS = 6.5  # 2.15 s alone on the machine; FFmpeg that probes its input for 5 s takes 7 s
@@ -45,7 +47,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
 
 
 def driver(layout: Layout, segment_seconds: float = SEGMENT_SECONDS) -> FfmpegProcesses:
-    return FfmpegProcesses(ModuleId("m1"), layout, HERE, segment_seconds=segment_seconds)
+    return FfmpegProcesses(MIXER, layout, HERE, segment_seconds=segment_seconds)
 
 
 def mix(port: int) -> Mix:
@@ -195,7 +197,7 @@ async def test_it_outlives_the_process_that_started_it(layout: Layout) -> None:
         "from mixer.files import Layout\n"
         f"layout = Layout(Path({str(layout.media)!r}), Path({str(layout.run)!r}))\n"
         f"mix = Mix({ROOM!r}, {EPOCH}, {port}, 'n1', {KEY!r})\n"
-        f"anyio.run(FfmpegProcesses('m1', layout, {HERE!r}, segment_seconds=0.5).spawn, mix)\n"
+        f"anyio.run(FfmpegProcesses({MIXER!r}, layout, {HERE!r}, segment_seconds=0.5).spawn, mix)\n"
     )
     with tone(HERE, port):
         await anyio.run_process([sys.executable, "-c", script], stderr=subprocess.STDOUT)

@@ -73,8 +73,8 @@ def test_bindable_tries_the_very_port() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_forwarder_that_lives_on_is_heard_before_its_port_is_given_away() -> None:
     noisy, quiet = free_port(), free_port()
-    with tone(HERE, noisy), anyio.fail_after(5):
-        assert await noisy_ports(HERE, [noisy, quiet]) == {noisy}
+    with tone(HERE, noisy), anyio.fail_after(30):
+        assert await noisy_ports(HERE, [noisy, quiet], 1.0) == {noisy}
 
 
 def test_a_used_pair_rests_and_is_known_as_used() -> None:
