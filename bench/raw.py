@@ -32,6 +32,7 @@ from mixer.cmdline import argv
 from mixer.driver import PATH, available_limits, is_bindable, nudge
 from mixer.files import Layout
 from pkg.etcd.api import Delete, Etcd, Put, commit
+from pkg.janus.wire import write
 from pkg.model import Epoch, ModuleId, RoomId
 
 FIRST_PORT, LAST_PORT = 6_000, 10_000  # below every block of `up`
@@ -51,7 +52,7 @@ class RawJanus:
         self.key = site.secret("janus-admin-key")
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        await self._socket.send(messages.envelope(messages.plugin(body), "1", self._secret))
+        await self._socket.send(write(messages.plugin(body), "1", {"admin_secret": self._secret}))
         reply: dict[str, Any] = json.loads(await self._socket.recv())
         response: dict[str, Any] = reply.get("response", {})
         if reply.get("janus") != "success" or "error" in response:

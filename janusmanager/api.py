@@ -11,11 +11,8 @@ from typing import Protocol, Self
 
 from pkg import keys
 from pkg.errors import TerminalError, TransientError
+from pkg.janus.wire import JanusUnavailableError as JanusUnavailableError
 from pkg.model import Epoch, ModuleId, RoomId
-
-
-class JanusUnavailableError(TransientError):
-    """Janus did not answer in time, or is not connected. The change may happen later."""
 
 
 class RoomNumberTakenError(TransientError):

@@ -26,9 +26,10 @@ from janusmanager.api import (
     Participant,
     RoomNumberTakenError,
 )
-from janusmanager.link import Access, Limits, Link
+from janusmanager.link import Access
 from janusmanager.messages import Body, Failure
 from pkg import backoff
+from pkg.janus.link import Limits, Link
 from pkg.model import ModuleId
 
 log = structlog.get_logger()

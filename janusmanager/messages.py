@@ -1,21 +1,13 @@
 """Janus's admin API and AudioBridge plugin as data: requests built, replies read. No I/O.
 
 Sources: https://janus.conf.meetecho.com/docs/admin.html and …/audiobridge.html, checked against
-Janus 1.1.2. Plugin failures arrive inside ``"janus": "success"``; ``read_reply`` finds both kinds.
-Called by ``link`` (envelopes) and ``driver`` (the rest).
-
->>> read_reply('{"janus":"success","transaction":"4","response":{"audiobridge":"success"}}')
-Reply(transaction='4', body={'audiobridge': 'success'}, failure=None)
->>> read_reply('{"janus":"success","transaction":"5","response":{"error_code":485,"error":"No"}}')
-Reply(transaction='5', body={}, failure=Failure(code=485, reason='No', core=False))
+Janus 1.1.2. Called by ``driver``; how a message is wrapped and matched is ``pkg.janus``'s.
 """
 
 import hashlib
 import ipaddress
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from janusmanager.api import (
     Forwarder,
@@ -29,39 +21,25 @@ from janusmanager.api import (
     RoomNumberTakenError,
 )
 from pkg.errors import OnairError
+from pkg.janus.wire import (
+    CORE_OUR_FAULT,
+    CORE_PLUGIN_NOT_FOUND,
+    CORE_UNAUTHORIZED,
+    INVALID_ELEMENT,
+    MISSING_ELEMENT,
+    NO_SUCH_ROOM,
+    ROOM_EXISTS,
+    UNAUTHORIZED,
+    UNKNOWN_REQUEST,
+    MalformedReplyError,
+)
+from pkg.janus.wire import PLUGIN as PLUGIN
+from pkg.janus.wire import Body as Body
+from pkg.janus.wire import Failure as Failure
 from pkg.model import Epoch, ModuleId, RoomId
 
-PLUGIN = "janus.plugin.audiobridge"
 OPUS_PAYLOAD_TYPE = 111
 SAMPLING_RATE = 48_000
-
-# Error codes, from janus.h and janus_audiobridge.c
-CORE_UNAUTHORIZED, CORE_PLUGIN_NOT_FOUND = 403, 460
-CORE_OUR_FAULT = frozenset({450, 451, 452, 453, 454, 455, 456, 457, 467})
-UNKNOWN_REQUEST, MISSING_ELEMENT, INVALID_ELEMENT = 482, 483, 484
-NO_SUCH_ROOM, ROOM_EXISTS, UNAUTHORIZED = 485, 486, 489
-
-Body: TypeAlias = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An error as Janus words it. ``core``: Janus itself refused, not the AudioBridge."""
-
-    code: int
-    reason: str
-    core: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    transaction: str
-    body: Mapping[str, Any]
-    failure: Failure | None = None
-
-
-class MalformedReplyError(JanusUnavailableError):
-    """Not a Janus admin reply: perhaps another server answers at this address."""
 
 
 def room_number(marker: Marker, attempt: int = 0) -> int:
@@ -101,16 +79,6 @@ def is_our_ssrc(room_id: RoomId, ssrc: int) -> bool:
 
 
 # --- requests -----------------------------------------------------------------------------
-
-
-def envelope(request: Body, transaction: str, admin_secret: str) -> str:
-    """One admin message as text; ``request`` is from ``core`` or ``plugin``.
-
-    >>> envelope(core("ping"), "7", "s")
-    '{"janus":"ping","transaction":"7","admin_secret":"s"}'
-    """
-    message = request | {"transaction": transaction, "admin_secret": admin_secret}
-    return json.dumps(message, separators=(",", ":"))
 
 
 def core(verb: str) -> Body:
@@ -205,31 +173,6 @@ def unlocked_forwarding() -> Body:
 
 
 # --- replies ------------------------------------------------------------------------------
-
-
-def read_reply(text: str | bytes) -> Reply:
-    """Raises MalformedReplyError."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedReplyError(f"not JSON: {error}") from None
-    if not isinstance(message, dict) or not isinstance(message.get("transaction"), str):
-        raise MalformedReplyError("no transaction")
-    transaction: str = message["transaction"]
-    if message.get("janus") == "error":
-        return Reply(transaction, {}, _failure(message.get("error"), "code", "reason", core=True))
-    body = message.get("response", message)
-    if not isinstance(body, dict):
-        raise MalformedReplyError("response is not an object")
-    if "error_code" in body:
-        return Reply(transaction, {}, _failure(body, "error_code", "error", core=False))
-    return Reply(transaction, body)
-
-
-def _failure(error: object, code: str, reason: str, *, core: bool) -> Failure:
-    if not isinstance(error, dict) or not isinstance(error.get(code), int):
-        raise MalformedReplyError("error without a code")
-    return Failure(error[code], str(error.get(reason, ""))[:200], core)
 
 
 def to_error(failure: Failure, number: int = 0) -> OnairError:
