@@ -28,6 +28,7 @@ CONNECT_SECONDS = 1.0
 WHOLE_SECONDS = 1.5
 MAX_BYTES = 64 * 1024
 JANUS_PROTOCOL = Subprotocol("janus-protocol")
+AS_IT_IS = {"Accept-Encoding": "identity"}  # what unpacks to more than MAX_BYTES is not sent
 PING = json.dumps({"janus": "ping", "transaction": "onair"})
 
 
@@ -54,10 +55,23 @@ class DirectProber:
     async def _ask_mixer(self, module_id: ModuleId, url: str) -> Answer:
         timeout = httpx.Timeout(WHOLE_SECONDS, connect=CONNECT_SECONDS)
         try:
-            response = await self._client.get(url, timeout=timeout)
+            async with self._client.stream(
+                "GET", url, headers=AS_IT_IS, timeout=timeout, follow_redirects=False
+            ) as response:
+                content = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _failed(error)
-        return Answer.ANSWERS if _names(response.content, module_id) else Answer.REFUSED
+        return Answer.ANSWERS if _names(content, module_id) else Answer.REFUSED
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """Of a longer one only a part, which is no JSON: somebody else has its port."""
+    content = b""
+    async for chunk in response.aiter_raw(chunk_size=MAX_BYTES):
+        content += chunk
+        if len(content) >= MAX_BYTES:
+            break
+    return content
 
 
 def _names(content: bytes, module_id: ModuleId) -> bool:
@@ -69,9 +83,16 @@ def _names(content: bytes, module_id: ModuleId) -> bool:
     return isinstance(told, dict) and told.get("mixerId") == module_id
 
 
+class _Connect(connect):
+    """It follows no redirect: whoever has a Janus's port could send us anywhere in our network."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
 async def _ask_janus(url: str) -> Answer:
     try:
-        async with connect(
+        async with _Connect(
             url,
             subprotocols=[JANUS_PROTOCOL],
             compression=None,
@@ -86,8 +107,6 @@ async def _ask_janus(url: str) -> Answer:
         return Answer.REFUSED  # somebody else listens there
     except (OSError, TimeoutError, WebSocketException) as error:
         return _failed(error)
-    except (ValueError, OverflowError):
-        return Answer.REFUSED  # it sends us on to what is no address: no Janus does
 
 
 def _failed(error: BaseException) -> Answer:

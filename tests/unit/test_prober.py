@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from pkg.model import Endpoints, Kind, ModuleId
-from roommanager.prober import DirectProber
+from roommanager.prober import MAX_BYTES, DirectProber
 from roommanager.verdict import Answer
 
 pytestmark = pytest.mark.anyio
@@ -117,10 +117,30 @@ async def test_without_an_address_nobody_can_be_asked(kind: Kind, where: Endpoin
         assert await DirectProber(client).probe(kind, M1, where) is Answer.UNASKED
 
 
-async def test_a_stranger_who_sends_us_on_to_no_address_is_no_janus() -> None:
-    reply = b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n"
-    async with saying(reply) as port:
-        assert await ask(Kind.JANUS, port) is Answer.REFUSED
+def sent_on(where: str) -> bytes:
+    return f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_stranger_who_sends_us_on_is_not_who_was_asked(kind: Kind) -> None:
+    """Wherever to: a room manager can reach what strangers cannot."""
+    asked = []
+
+    async def janus(connection: ServerConnection) -> None:
+        asked.append(connection.remote_address)
+        await pong(connection)
+
+    async with serve(janus, HERE, 0, subprotocols=[Subprotocol("janus-protocol")]) as server:
+        other = server.sockets[0].getsockname()[1]
+        for where in (f"ws://{HERE}:{other}/", f"http://{HERE}:{other}/", "/", "ws://m:99999/"):
+            async with saying(sent_on(where)) as port:
+                assert await ask(kind, port) is Answer.REFUSED
+    assert asked == []
+
+
+async def test_no_more_is_read_than_a_mixer_says() -> None:
+    async with saying(http({"mixerId": "m1", "more": "x" * MAX_BYTES})) as port:
+        assert await ask(Kind.MIXER, port) is Answer.REFUSED
 
 
 async def test_a_stranger_whose_json_is_too_deep_is_no_mixer() -> None:
