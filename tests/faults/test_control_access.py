@@ -13,19 +13,18 @@ import pytest
 from tests.support import history, proof
 from tests.support import stack as stacks
 from tests.support.stack import Stack
-from tests.support.view import loses, on_air
+from tests.support.view import NO_SEGMENT_SECONDS, loses, on_air
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 REFUSED_SECONDS = 12.0  # longer than a lease
-RECOVERY_SECONDS = 10.0
-JITTER_SECONDS = 1.0  # less than a segment: none was missed
+RECOVERY_SECONDS = 40.0
 CALLS = (("GET", "/rooms/blue"), ("POST", "/rooms/blue/stop"), ("DELETE", "/rooms/blue"))
 
 
@@ -37,7 +36,7 @@ async def stack(anyio_backend: str, tmp_path: Path) -> AsyncGenerator[Stack]:
 
 def etcdctl(stack: Stack, *words: str) -> None:
     argv = ["etcdctl", "--endpoints", stack.site.etcd_url, *words]
-    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=10)
+    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=60)
 
 
 async def refused(stack: Stack) -> None:
@@ -65,6 +64,6 @@ async def test_refused_credentials_end_nothing(stack: Stack) -> None:
         with anyio.fail_after(RECOVERY_SECONDS):
             await stack.ready()
         await witness.settles()
-        await loses(player, moment, JITTER_SECONDS)
+        await loses(player, moment, NO_SEGMENT_SECONDS)
     assert (await stack.live("blue"), stack.ffmpegs()) == before
     assert history.stale(await history.told(stack.etcd, since=1)) == []

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 CLIENTS = 4
@@ -153,7 +153,7 @@ async def more_calls(clients: Sequence[Client]) -> None:
     async def there() -> bool:
         return all(c.done >= goal for c, goal in zip(clients, goals, strict=True))
 
-    await until(there, within=30)
+    await until(there, within=60)
 
 
 async def test_a_room_manager_is_killed_in_the_middle_of_calls(stack: Stack) -> None:

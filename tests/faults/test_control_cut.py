@@ -20,19 +20,18 @@ from tests.support import stack as stacks
 from tests.support.hosts import MixerHost
 from tests.support.proxy import Proxy, proxied
 from tests.support.stack import Stack, until
-from tests.support.view import begin, loses, mark, on_air, told
+from tests.support.view import NO_SEGMENT_SECONDS, begin, loses, mark, on_air, told
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 SLOW_SECONDS = 0.2  # each answer
 STORM_SECONDS = 4.0
-JITTER_SECONDS = 1.0  # less than a segment: none was missed
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ async def test_a_mixer_is_cut_off_from_etcd(stack: Stack) -> None:
             await resets(stack, mixer, proxy)
             await deaf(stack, mixer, proxy, witness)
             await witness.settles()
-            await loses(player, moment, JITTER_SECONDS)
+            await loses(player, moment, NO_SEGMENT_SECONDS)
     assert await stack.mixer_of("blue") is mixer
     assert sorted(mixer.ffmpegs()) == ["blue"]
     assert "red" not in stack.ffmpegs()
@@ -90,7 +89,7 @@ async def deaf(stack: Stack, mixer: MixerHost, proxy: Proxy, witness: Witness) -
     async def lost() -> bool:
         return await created(stack, mixer) is None
 
-    await until(lost, TTL_SECONDS + 5.0)
+    await until(lost, TTL_SECONDS + 30.0)
     await told(stack, "blue", "onair", "its lease is gone, but it answers when asked directly")
     await begin(stack, witness, "green")
     assert await stack.mixer_of("green") is not mixer, "it has no lease"
@@ -111,4 +110,4 @@ async def deaf(stack: Stack, mixer: MixerHost, proxy: Proxy, witness: Witness) -
 
 def compact(stack: Stack, revision: int) -> None:
     argv = ["etcdctl", "--endpoints", stack.etcds[0].url, "compact", str(revision)]
-    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=10)
+    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=60)

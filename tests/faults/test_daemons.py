@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 DOWN_SECONDS = 1.0  # as a supervisor takes to start it again

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system to fill"),
 ]
 
@@ -50,7 +50,7 @@ class Disk:
 
     @staticmethod
     def _run(*line: str) -> None:
-        subprocess.run(line, check=True, timeout=10)
+        subprocess.run(line, check=True, timeout=60)
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
-REFUSED_SECONDS = 30.0  # a lease, in which the holder might have been dead, and its start
+REFUSED_SECONDS = 60.0  # a lease, in which the holder might have been dead, and its start
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 ROOMS = ("blue", "red")
@@ -89,7 +89,7 @@ async def test_an_emptied_etcd_ends_nothing_until_it_is_accepted(stack: Stack) -
     await grow(stack, beyond=last)
     for mixer in stack.mixers:
         mixer.restart()
-    await until(lambda: _all_ended(stack), within=40)
+    await until(lambda: _all_ended(stack), within=60)
     assert not [kv.key for kv in (await found_there(stack)).kvs if kv.key.startswith("/rooms/")]
 
 

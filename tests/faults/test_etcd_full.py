@@ -17,20 +17,19 @@ from tests.support import proof
 from tests.support import stack as stacks
 from tests.support.etcd import EtcdServer
 from tests.support.stack import Stack, until
-from tests.support.view import begin, loses, on_air
+from tests.support.view import NO_SEGMENT_SECONDS, begin, loses, on_air
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 QUOTA_BYTES = 16 * 1024 * 1024
 JUNK_BYTES = 1024 * 1024
-LETS_GO_SECONDS = 2 * TTL_SECONDS + 10.0  # a TTL of refusals, then the lease itself
-JITTER_SECONDS = 1.0  # less than a segment: none was missed
+LETS_GO_SECONDS = 2 * TTL_SECONDS + 30.0  # a TTL of refusals, then the lease itself
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ async def stack(anyio_backend: str, tmp_path: Path) -> AsyncGenerator[Stack]:
 
 def etcdctl(stack: Stack, *words: str) -> None:
     argv = ["etcdctl", "--endpoints", stack.site.etcd_url, *words]
-    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=10)
+    subprocess.run(argv, env={"ETCDCTL_API": "3"}, check=True, capture_output=True, timeout=60)
 
 
 async def fill(stack: Stack) -> None:
@@ -97,5 +96,5 @@ async def test_a_full_etcd_keeps_what_runs_and_says_what_it_refuses(stack: Stack
         await stack.ready()
         await begin(stack, witness, "green")
         await witness.settles()
-        await loses(player, moment, JITTER_SECONDS)
+        await loses(player, moment, NO_SEGMENT_SECONDS)
     assert stack.ffmpegs()["blue"] == ffmpegs["blue"]

@@ -10,16 +10,15 @@ from chaos.player import Moment, Player
 from chaos.witness import Witness
 from tests.support import proof
 from tests.support.stack import Stack
+from tests.support.view import SLACK_SECONDS
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
 ]
-
-SLACK_SECONDS = 5.0  # two cores are shared with other tests
 FFMPEG_SECONDS, MACHINE_SECONDS = 5.0 + SLACK_SECONDS, 16.0 + SLACK_SECONDS
 
 

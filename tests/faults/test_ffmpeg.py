@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.janus,
     pytest.mark.ffmpeg,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 NOTICED_SECONDS = 6.0 + view.SLACK_SECONDS  # three segments

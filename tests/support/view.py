@@ -9,7 +9,8 @@ from chaos.witness import Witness
 from tests.support import proof
 from tests.support.stack import Stack, until
 
-SLACK_SECONDS = 5.0  # two cores are shared with other tests
+SLACK_SECONDS = 15.0  # two cores are shared with other tests
+NO_SEGMENT_SECONDS = 1.9  # less than one of two seconds: none was missed
 
 
 async def on_air(stack: Stack, *rooms: str) -> Witness:
@@ -28,7 +29,7 @@ async def begin(stack: Stack, witness: Witness, room: str) -> None:
     witness.ledger.answered(room, "start", 200)
 
 
-async def told(stack: Stack, room: str, status: str, *words: str, within: float = 30.0) -> float:
+async def told(stack: Stack, room: str, status: str, *words: str, within: float = 60.0) -> float:
     """Seconds until REST says so, and explains it in these words. Raises AssertionError."""
     began = anyio.current_time()
     said = {}
