@@ -9,8 +9,9 @@ import pytest
 from pkg.etcd.api import AmbiguousError, Etcd, Put, UnavailableError, commit
 from pkg.etcd.client import EtcdClient, EtcdOptions
 from pkg.etcd.member import DEADLINE_SECONDS
-from tests.support.etcd import EtcdServer, free_port
+from tests.support.etcd import EtcdServer
 from tests.support.proxy import proxied
+from tests.support.tcp import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.etcd]
 

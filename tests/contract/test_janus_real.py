@@ -18,7 +18,8 @@ from janusmanager.driver import JanusDriver
 from janusmanager.link import Access, Limits
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
-from tests.support.janus import PATIENT, RealJanus, free_ports
+from tests.support.janus import PATIENT, RealJanus
+from tests.support.tcp import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
 
@@ -238,6 +239,6 @@ async def test_an_answer_larger_than_allowed_ends_the_connection_only(process: R
 
 
 async def test_nobody_at_home_is_said_in_words() -> None:
-    [port] = free_ports(1)
+    port = free_port()
     async with driving(Access(f"ws://127.0.0.1:{port}", "s", "k")) as driver:
         await unavailable(driver, "cannot be reached")

@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import pytest
 import trio.testing
 
 from tests.support.freeze import freeze
+from tests.support.tcp import free_port
 
 READY_SECONDS = 60.0
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 fsync stays on; it is only cheap there
@@ -45,12 +45,6 @@ def binary(flavour: str) -> str:
     assert found is not None
     assert found.origin is not None
     return str(Path(found.origin).parent / "etcdbin" / "etcd")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class EtcdServer:

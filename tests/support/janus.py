@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -15,18 +15,10 @@ from cli import janusconf
 from cli.janusconf import JanusSettings
 from janusmanager.link import Access, Limits
 from tests.support.freeze import freeze
+from tests.support.tcp import free_ports
 
 STARTS_WITHIN_SECONDS = 60.0
 PATIENT = Limits(deadline=30.0, ping_seconds=30.0)  # for tests of answers, not of their speed
-
-
-def free_ports(count: int) -> list[int]:
-    """TCP ports that nobody listens on, all different."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(closing(socket.socket())) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
 
 
 def fresh_settings() -> JanusSettings:

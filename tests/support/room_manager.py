@@ -14,7 +14,7 @@ from typing import Self
 
 from pkg.etcd.api import Etcd
 from pkg.etcd.client import EtcdClient, EtcdOptions
-from tests.support.etcd import free_port
+from tests.support.tcp import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
