@@ -10,7 +10,7 @@ import pytest
 from cli.statedir import ROOT
 from tests.support.up import Running, Starter
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 # What other tests run, or what runs the tests.
 ELSEWHERE = ("./onair up", "./onair test", "./onair verify", "./onair tone", "./onair chaos")
@@ -35,6 +35,7 @@ def typed(block: str, up: Running) -> str:
     """The block for this ``up`` instead of one on the default port and state dir."""
     lines = [line for line in block.splitlines() if not line.startswith(ELSEWHERE)]
     text = "\n".join(lines).replace("127.0.0.1:8080", f"127.0.0.1:{up.base}")
+    text = text.replace("--wait 10", "--wait 60").replace("wait=10", "wait=60")  # it is busy here
     return text.replace(".onair/endpoints.json", str(up.state / "endpoints.json"))
 
 

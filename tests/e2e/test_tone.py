@@ -11,7 +11,7 @@ import pytest
 from tests.support.listener import Listener
 from tests.support.up import Running, Starter
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

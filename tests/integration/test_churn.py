@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.etcd, pytest.mark.janus, pytest.mar
 SECONDS = float(os.environ.get("ONAIR_TEST_CHURN_SECONDS", "15"))  # noqa: TID251
 SEED = int(os.environ.get("ONAIR_TEST_SEED", "1"))  # noqa: TID251
 CLIENTS, ROOMS, CAPACITY = 8, 60, 25
-SETTLED_SECONDS = 60.0
+SETTLED_SECONDS = 90.0
 
 
 @pytest.fixture

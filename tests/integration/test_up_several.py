@@ -13,7 +13,7 @@ from cli import leftovers, ports
 from cli.site import MOST
 from tests.support.up import Starter, until
 
-pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(300)]
 PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer"}
 
 

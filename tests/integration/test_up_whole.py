@@ -13,7 +13,7 @@ import pytest
 from cli import leftovers, ports
 from tests.support.up import Running, Starter, until
 
-pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(300)]
 STOP_SECONDS = 60.0
 PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer"}
 
