@@ -32,7 +32,10 @@ def drain(
     out: Out,
     module: Module,
     deadline: Annotated[
-        float | None, typer.Option(help="seconds, after which a Janus's rooms are moved, too")
+        float | None,
+        typer.Option(
+            help="seconds, after which a Janus's rooms are moved, too; no effect on a mixer"
+        ),
     ] = None,
     wait: Annotated[
         bool | None,
@@ -46,10 +49,13 @@ def drain(
     answer = mark(client, module, {"mark": "draining"} | _deadline(deadline))
     kind, module_id = parse(module)
     endless = kind == "janus" and deadline is None
+    idle = kind == "mixer" and deadline is not None
     if wait is None:
         wait = out.console.is_terminal and not out.as_json and not endless
     if not out.as_json:
         print(words(module, answer, endless=endless))
+        if idle:
+            print("--deadline has no effect on a mixer: its rooms move at once, one by one")
     if wait:
         _wait(client, out, kind, module_id)
     if out.as_json:

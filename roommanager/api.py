@@ -186,12 +186,13 @@ async def set_mark(
     """Mark a module: `draining` or `disabled` gets no new rooms; `ready` takes that back.
 
     The rooms of a draining mixer move to others one by one, without a gap; those of a draining
-    Janus stay until they end, or are moved once `deadlineSeconds` have passed.
+    Janus stay until they end, or are moved once `deadlineSeconds` have passed. A mixer's rooms move
+    at once: `deadlineSeconds` is taken for it, too, and has no effect.
     """
     if (await listing.fleet(ctx.etcd)).get(kind, module_id) is None:
         detail = f"there is no {kind.value} module {module_id}; see GET /api/modules"
         raise ProblemError(Answer(404, "module-not-found", detail))
-    record = marked(wish.as_mark, wish.deadline_seconds, ctx.clock())
+    record = marked(kind, wish.as_mark, wish.deadline_seconds, ctx.clock())
     await execute.set_mark(ctx.etcd, kind, module_id, record)
     log.info("module.marked", kind=kind.value, module=module_id, mark=wish.mark)
     found = (await listing.fleet(ctx.etcd)).get(kind, module_id)

@@ -2,16 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pkg.model import Mark, MarkRecord
+from pkg.model import Kind, Mark, MarkRecord
 
 
-def marked(mark: Mark, deadline_seconds: float | None, now: float) -> MarkRecord:
-    """``now``: seconds since 1970. A deadline means something while draining only.
+def marked(kind: Kind, mark: Mark, deadline_seconds: float | None, now: float) -> MarkRecord:
+    """``now``: seconds since 1970. A deadline means something only while a Janus is draining.
 
-    >>> marked(Mark.DRAINING, 90.0, 0.0).deadline_at
+    Not for a mixer: its rooms move at once, and what keeps one there (nobody has a place for it, or
+    could feed it elsewhere) no deadline mends.
+
+    >>> marked(Kind.JANUS, Mark.DRAINING, 90.0, 0.0).deadline_at
     '1970-01-01T00:01:30.000Z'
+    >>> marked(Kind.MIXER, Mark.DRAINING, 90.0, 0.0).deadline_at is None
+    True
     """
-    if mark is not Mark.DRAINING or deadline_seconds is None:
+    if (kind, mark) != (Kind.JANUS, Mark.DRAINING) or deadline_seconds is None:
         return MarkRecord(mark=mark)
     at = datetime.fromtimestamp(now, UTC) + timedelta(seconds=deadline_seconds)
     text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -84,7 +84,13 @@ class IssueToken(Body):
 
 class SetMark(Body):
     mark: Literal["ready", "draining", "disabled"]
-    deadline_seconds: float | None = Field(None, ge=0, le=7 * 24 * 3600)
+    deadline_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=7 * 24 * 3600,
+        description="after so long a draining Janus's rooms are moved; no effect on a mixer, whose "
+        "rooms move at once",
+    )
 
     @property
     def as_mark(self) -> Mark:

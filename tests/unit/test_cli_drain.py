@@ -125,7 +125,9 @@ def test_off_a_terminal_a_drain_returns_at_once_and_says_how_to_take_it_back(run
     api = Scripted({MARK: [module("m1", mark="draining", used=3)]})
     said = run(api, "drain", "mixer/m1", "--deadline", "60")
     assert "take it back with: ./onair modules ready mixer/m1" in said
+    assert "--deadline has no effect on a mixer: its rooms move at once, one by one" in said
     assert api.asked == [("PUT", MARK, {"mark": "draining", "deadlineSeconds": 60.0})]
+    assert "no effect" not in run(api, "drain", "mixer/m1")
 
 
 def test_with_wait_it_ends_when_no_place_is_held_any_more(run: Run) -> None:

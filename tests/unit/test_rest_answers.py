@@ -197,3 +197,16 @@ async def test_only_the_present_nonce_of_this_very_room_gets_the_key() -> None:
         assert nonce not in shown
         head = await stage.public.head(f"/api/rooms/blue/key?nonce={nonce}")
         assert (head.status_code, head.content) == (200, b"")
+
+
+@pytest.mark.parametrize(("kind", "module_id"), [("janus", "j1"), ("mixer", "m1")])
+async def test_a_deadline_is_shown_where_it_means_something(kind: str, module_id: str) -> None:
+    """A mixer's rooms move at once: a deadline for them is taken, and promises nothing."""
+    async with running() as stage:
+        await modules(stage)
+        wish = {"mark": "draining", "deadlineSeconds": 60}
+        path = f"/api/modules/{kind}/{module_id}/mark"
+        told = (await stage.client.put(path, json=wish)).raise_for_status().json()
+        assert told["mark"] == "draining"
+        assert ("deadlineAt" in told) is (kind == "janus")
+        assert "no effect on a mixer" in (await stage.client.get("/openapi.json")).text
