@@ -156,7 +156,7 @@ async def janus_hangs(stage: Stage, room: str) -> None:
     host = await stage.stack.janus_of(room)
     host.janus.pause()
     try:
-        await until(_told_ill(stage, host.module_id), within=15.0)
+        await until(_told_ill(stage, host.module_id), within=60.0)
     finally:
         host.janus.resume()
     await until(_all_up(stage), within=PATIENCE_SECONDS)
@@ -191,7 +191,7 @@ async def _drain(stage: Stage, room: str, *, to_the_end: bool) -> None:
         live = await stage.stack.live(room)
         return live.mixer_id != left and (live.previous is None or not to_the_end)
 
-    await until(moved, within=70.0)
+    await until(moved, within=PATIENCE_SECONDS)
     await stage.becomes(room, "onair")
     await stage.ask("PUT", f"/modules/mixer/{left}/mark", json={"mark": "ready"})
     await stage.remove(room)

@@ -68,12 +68,12 @@ async def test_what_one_room_manager_answered_the_other_knows(stack: Stack) -> N
         assert (await stack.public.get(url)).json()["code"] == "not-on-air"
         await stack.call("POST", f"/rooms/{room}/start")
         early = await stack.public.get(url)
-        assert early.status_code == 503, "on its way; 404 would send players away"
+        assert early.status_code in {200, 503}, "on its way, or there; 404 would send players away"
         twin = await stack.http.post(f"{other}/api/rooms/{room}/start?wait=45")
         assert twin.json()["status"] == "onair"
         assert (await stack.public.get(url)).status_code == 200
         assert (await stack.http.delete(f"{other}/api/rooms/{room}")).status_code == 202
-        await until(partial(is_over, stack, f"/hls/{room}/live.m3u8"), 2.0)
+        await until(partial(is_over, stack, f"/hls/{room}/live.m3u8"))
     await stack.nothing_remains()
 
 
