@@ -198,23 +198,11 @@ class Woken:
     """The time of the last ``WakeAt`` has come."""
 
 
+EntryNews: TypeAlias = Entered | EntryFailed | PlaceLost
+PeopleNews: TypeAlias = PeersSeen | PeerLeft | Talking
+OfferNews: TypeAlias = Answered | OfferFailed | MediaUp | MediaLost | RemoteCandidate
 Event: TypeAlias = (
-    Received
-    | RoomSeen
-    | Entered
-    | EntryFailed
-    | Answered
-    | OfferFailed
-    | PeersSeen
-    | PeerLeft
-    | Talking
-    | MediaUp
-    | MediaLost
-    | RemoteCandidate
-    | PlaceLost
-    | Ordered
-    | Ended
-    | Woken
+    Received | RoomSeen | Ordered | Ended | Woken | EntryNews | PeopleNews | OfferNews
 )
 
 

@@ -4,11 +4,12 @@
 session, or beside it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from wsgateway.exchange import Close, End
+from wsgateway.exchange import Air, Close, End
 
 
 class Code(IntEnum):
@@ -84,3 +85,63 @@ CLOSE: dict[End, Closing] = {
 def close(why: End) -> Close:
     """The effect that ends a connection for this reason."""
     return Close(CLOSE[why].code, CLOSE[why].words)
+
+
+def closing(why: End) -> Fault:
+    """What requests get that wait when a connection is closed."""
+    return Fault(Code.CLOSING, CLOSE[why].words)
+
+
+# --- why not ------------------------------------------------------------------------------
+
+MOVING = Fault(Code.JANUS_UNAVAILABLE, "the room is between two places: publish after roomMoved")
+OFF_AIR = Fault(Code.ROOM_NOT_ONAIR, "the room is not on air: start it, and join again")
+STILL_COMING = Fault(Code.ROOM_NOT_ONAIR, "the room is still starting: join again")
+NO_ANSWER = Fault(Code.JANUS_UNAVAILABLE, "the room's Janus does not let us in: join again")
+REFUSED = Fault(Code.JANUS_UNAVAILABLE, "the room's Janus refuses this gateway: tell an operator")
+JOIN_FIRST = Fault(Code.NOT_JOINED, "join first")
+PUBLISH_FIRST = Fault(Code.INVALID_PARAMS, "there is no offer that this belongs to: publish first")
+LATER_OFFER = Fault(Code.SUPERSEDED, "a later publish took this one's place")
+TOO_MANY_OFFERS = Fault(Code.INVALID_PARAMS, "too many offers: one a second is enough")
+
+STOPPED = "the room was stopped"
+DELETED = "the room was deleted"
+
+
+def why_not_joined(air: Air) -> Fault:
+    """Of a join that has waited long enough."""
+    match air:
+        case Air.ON:
+            return NO_ANSWER
+        case Air.COMING:
+            return STILL_COMING
+        case Air.OFF | Air.GONE:
+            return OFF_AIR
+
+
+# --- methods ------------------------------------------------------------------------------
+
+# The members that each method's params may have.
+METHODS: dict[str, frozenset[str]] = {
+    "join": frozenset({"display"}),
+    "publish": frozenset({"sdp"}),
+    "trickle": frozenset({"candidate"}),
+    "mute": frozenset(),
+    "unmute": frozenset(),
+    "leave": frozenset(),
+    "ping": frozenset(),
+}
+
+
+def wrong_call(method: str, params: Mapping[str, Any]) -> Fault | None:
+    """
+    >>> print(wrong_call("mute", {"room": 1}))
+    Fault(code=<Code.INVALID_PARAMS: -32602>, words="unknown field 'room' in params")
+    """
+    known = METHODS.get(method)
+    if known is None:
+        words = f"unknown method {method[:64]!r}; there are {', '.join(METHODS)}"
+        return Fault(Code.UNKNOWN_METHOD, words)
+    if unknown := sorted(params.keys() - known):
+        return Fault(Code.INVALID_PARAMS, f"unknown field {unknown[0][:64]!r} in params")
+    return None
