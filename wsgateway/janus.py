@@ -1,0 +1,348 @@
+"""A host's own connection to the Janus of his room (docs/decisions/0013-one-socket-per-host.md).
+
+``JanusBridge`` is the ``api.AudioBridge`` of one host: it holds one ``Stay`` at a time, that is one
+WebSocket and one session, in which one handle follows the other: a PeerConnection of Janus's
+serves one offer, and with its end the participant is out of the room, so that we join anew.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+from websockets.typing import Subprotocol
+
+from pkg.errors import OnairError
+from pkg.janus import link
+from pkg.janus.link import Address, Limits, Link
+from pkg.janus.wire import Body, Failure, JanusUnavailableError, plugin_data
+from wsgateway import messages
+from wsgateway.api import Tell
+from wsgateway.crowd import Crowd
+from wsgateway.exchange import (
+    Answered,
+    Enter,
+    Entered,
+    EntryFailed,
+    Event,
+    MediaLost,
+    Offer,
+    OfferFailed,
+    PeerLeft,
+    PeersSeen,
+    PlaceLost,
+    Refusal,
+    SetMuted,
+    Talking,
+    Trickle,
+)
+from wsgateway.messages import Handle, Joined
+
+log = structlog.get_logger()
+
+ENTER_SECONDS = 5.0
+FAREWELL_SECONDS = 1.0
+KEEPALIVE_SECONDS = 25.0
+LIMITS = Limits(message_bytes=1 << 20)  # a room of 1,000, told at once, is a fifth of that
+NOT_IN = "not in the room: try again"
+NO_ANSWER = "Janus did not answer: try again"
+
+Entry: TypeAlias = "Stay | EntryFailed"  # how a hold began
+
+
+class _RefusedError(OnairError):
+    """Janus answered, with a failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(messages.words(failure))
+        self.failure = failure
+
+
+class JanusBridge:
+    """``api.AudioBridge`` for a real Janus. ``tasks`` must outlive it."""
+
+    def __init__(self, tasks: TaskGroup, tell: Tell) -> None:
+        self._tasks = tasks
+        self._tell = tell
+        self._stay: Stay | None = None
+
+    async def enter(self, effect: Enter) -> Entered | EntryFailed:
+        await self.exit()
+        entry: Entry
+        try:
+            with anyio.fail_after(ENTER_SECONDS):
+                entry = await self._tasks.start(_hold, effect, self._tell)
+        except TimeoutError:
+            words = f"{effect.place.url} let nobody in within {ENTER_SECONDS:g} s"
+            return EntryFailed(effect.attempt, Refusal.UNAVAILABLE, words)
+        if isinstance(entry, EntryFailed):
+            return entry
+        self._stay = entry
+        return entry.begin()
+
+    async def offer(self, effect: Offer) -> Answered | OfferFailed:
+        if self._stay is None:
+            return OfferFailed(effect.offer, Refusal.UNAVAILABLE, NOT_IN)
+        return await self._stay.offer(effect)
+
+    async def trickle(self, effect: Trickle) -> None:
+        if self._stay is not None:
+            await self._stay.trickle(effect)
+
+    async def set_muted(self, effect: SetMuted) -> None:
+        if self._stay is not None:
+            await self._stay.set_muted(muted=effect.muted)
+
+    async def exit(self) -> None:
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            await stay.end()
+
+
+async def _hold(effect: Enter, tell: Tell, *, task_status: TaskStatus[Entry]) -> None:
+    """Connect, join, and stay until that ends; says through ``task_status`` how it began."""
+    address = Address(
+        effect.place.url,
+        Subprotocol("janus-protocol"),
+        expected="Janus WebSocket (see ws in janus.transport.websockets.jcfg)",
+        advice="is ONAIR_JANUS_MANAGER_WS_URL right, and Janus running?",
+    )
+    stay = Stay(effect, tell)
+    try:
+        async with link.opened(address, LIMITS, stay.hear) as opened:
+            await stay.run(opened, task_status)
+    except JanusUnavailableError as error:
+        task_status.started(EntryFailed(effect.attempt, Refusal.UNAVAILABLE, str(error)))
+    finally:
+        stay.ended.set()
+
+
+class Stay:
+    """From entering an AudioBridge room to leaving it, or losing it. Verbs raise nothing.
+
+    What Janus says while we join is kept until its answer is read; what the session may hear is
+    held back until it has heard Entered.
+    """
+
+    def __init__(self, effect: Enter, tell: Tell) -> None:
+        self.ended = anyio.Event()  # the socket is closed
+        self._effect = effect
+        self._place = effect.place
+        self._shown = messages.display(effect.user_id, effect.display)
+        self._muted = effect.muted
+        self._tell = tell
+        self._began = False
+        self._lost: str | None = None
+        self._turn = anyio.Lock()  # one verb, or a join anew, at a time
+        self._scope = anyio.CancelScope()
+        self._early: list[Event] | None = None  # while we join
+        self._crowd: Crowd | None = None
+        self._handle: Handle | None = None
+        self._offer: int | None = None  # the one that the handle was given
+        self._session_id = 0
+        self._link: Link
+        self._tasks: TaskGroup
+
+    # --- its life ---
+
+    async def run(self, opened: Link, task_status: TaskStatus[Entry]) -> None:
+        self._link = opened
+        async with anyio.create_task_group() as tasks:
+            self._tasks, self._scope = tasks, tasks.cancel_scope
+            tasks.start_soon(self._read)
+            failed = await self._enter()
+            task_status.started(failed or self)
+            if failed:
+                tasks.cancel_scope.cancel()
+            tasks.start_soon(self._keep_alive)
+
+    def begin(self) -> Entered | EntryFailed:
+        """From now on news are told."""
+        if self._lost is not None or self._crowd is None:
+            words = self._lost or NOT_IN
+            return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, words)
+        self._began = True
+        return Entered(self._effect.attempt, self._crowd.own_id, self._crowd.others())
+
+    async def end(self) -> None:
+        """Leave, and wait until the socket is closed. Tells no more."""
+        self._began = False
+        try:
+            with anyio.move_on_after(FAREWELL_SECONDS):
+                if self._lost is None:
+                    await self._ask(messages.destruction(self._session_id))
+        except (JanusUnavailableError, _RefusedError) as error:
+            log.debug("janus.farewell_failed", reason=str(error))
+        finally:
+            self._scope.cancel()
+        await self.ended.wait()
+
+    def _lose(self, words: str) -> None:
+        if self._lost is None:
+            self._lost = words
+            self._say(PlaceLost(self._effect.attempt, words))
+            self._scope.cancel()
+
+    async def _read(self) -> None:
+        self._lose(await self._link.read())
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await anyio.sleep(KEEPALIVE_SECONDS)
+            try:
+                await self._ask(messages.keepalive(self._session_id))
+            except (JanusUnavailableError, _RefusedError) as error:
+                self._lose(str(error))
+
+    # --- joining ---
+
+    async def _enter(self) -> EntryFailed | None:
+        try:
+            self._session_id = messages.read_id(await self._ask(messages.creation()))
+            joined = await self._join()
+            await self._put_out(joined)
+        except _RefusedError as error:
+            return EntryFailed(self._effect.attempt, *messages.refusal(error.failure))
+        except JanusUnavailableError as error:
+            return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, str(error))
+        return None
+
+    async def _join(self) -> Joined:
+        """Be in the room on a fresh handle. A former one's participant is there until let go."""
+        self._early = []
+        reply = await self._ask(messages.attachment(self._session_id))
+        self._handle = Handle(self._session_id, messages.read_id(reply))
+        self._offer = None
+        request = messages.join(self._handle, self._place, self._shown, muted=self._muted)
+        joined = messages.read_joined(await self._ask(request))
+        if self._crowd is None:
+            user_id = self._effect.user_id
+            self._crowd = Crowd(self._effect.attempt, user_id, joined, muted=self._muted)
+        else:
+            self._say(*self._crowd.rejoined(joined))
+        early, self._early = self._early, None
+        for event in early:
+            self._take(event)
+        return joined
+
+    async def _put_out(self, joined: Joined) -> None:
+        """Stale participants of our own user's: two of them would speak with one voice."""
+        for peer in joined.peers:
+            if peer.user_id == self._effect.user_id and self._handle is not None:
+                try:
+                    await self._ask(messages.kick(self._handle, self._place, peer.participant_id))
+                except _RefusedError as error:
+                    log.warning("janus.kick_failed", reason=str(error))
+
+    async def _renew(self) -> None:
+        """A fresh handle in the place of one that has had its offer."""
+        former = self._handle
+        await self._join()
+        if former is not None:
+            try:
+                await self._ask(messages.detachment(former))
+            except _RefusedError as error:
+                log.debug("janus.detach_failed", reason=str(error))
+
+    async def _renew_after(self, lost: Handle | None) -> None:
+        async with self._turn:
+            if self._handle != lost:
+                return  # an offer was quicker
+            try:
+                await self._renew()
+            except (JanusUnavailableError, _RefusedError) as error:
+                self._lose(str(error))
+
+    # --- verbs ---
+
+    async def offer(self, effect: Offer) -> Answered | OfferFailed:
+        async with self._turn:
+            try:
+                if self._offer is not None:
+                    await self._renew()
+            except (JanusUnavailableError, _RefusedError) as error:
+                self._lose(str(error))
+                return OfferFailed(effect.offer, Refusal.UNAVAILABLE, NO_ANSWER)
+            return await self._answer(effect)
+
+    async def _answer(self, effect: Offer) -> Answered | OfferFailed:
+        if self._handle is None or self._crowd is None:
+            return OfferFailed(effect.offer, Refusal.UNAVAILABLE, NOT_IN)
+        self._offer = effect.offer
+        try:
+            request = messages.configure(self._handle, muted=self._muted, sdp=effect.sdp)
+            sdp = messages.read_answer(await self._ask(request))
+        except _RefusedError as error:
+            return OfferFailed(effect.offer, Refusal.REFUSED, str(error))
+        except JanusUnavailableError as error:
+            log.warning("janus.offer_failed", reason=str(error))
+            return OfferFailed(effect.offer, Refusal.UNAVAILABLE, NO_ANSWER)
+        return Answered(effect.offer, sdp, self._crowd.own_id)
+
+    async def trickle(self, effect: Trickle) -> None:
+        if self._handle is None or self._offer != effect.offer:
+            return  # of an offer that a later one replaced
+        try:
+            await self._ask(messages.trickle(self._handle, effect.candidate))
+        except (JanusUnavailableError, _RefusedError) as error:
+            log.debug("janus.trickle_failed", reason=str(error))
+
+    async def set_muted(self, *, muted: bool) -> None:
+        """If it fails the place is given up: nobody may be heard who thinks he is not."""
+        async with self._turn:
+            if self._handle is None or self._crowd is None:
+                return
+            self._muted = muted
+            try:
+                await self._ask(messages.configure(self._handle, muted=muted))
+            except _RefusedError as error:
+                if error.failure.code != messages.NOT_IN_A_ROOM:  # hung up: we join anew, muted
+                    self._lose(str(error))
+            except JanusUnavailableError as error:
+                self._lose(str(error))
+            self._say(*self._crowd.mute(muted=muted))
+
+    async def _ask(self, request: Body) -> Mapping[str, Any]:
+        reply = await self._link.request(request)
+        if reply.failure is not None:
+            raise _RefusedError(reply.failure)
+        return reply.body
+
+    # --- news ---
+
+    def hear(self, message: Body) -> None:
+        """What Janus says unasked."""
+        if not messages.concerns(message, self._handle):
+            return
+        event = messages.event(message, self._effect.attempt, self._offer or 0)
+        if event is None:
+            log.debug("janus.event_ignored", kind=message.get("janus"), data=plugin_data(message))
+        elif self._early is not None:
+            self._early.append(event)
+        else:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case PlaceLost(words=words):
+                self._lose(words)
+            case MediaLost():
+                self._say(event)
+                self._tasks.start_soon(self._renew_after, self._handle)
+            case PeersSeen() | PeerLeft() | Talking() if self._crowd is not None:
+                for news in self._crowd.hear(event):
+                    self._take_news(news)
+            case _:
+                self._say(event)
+
+    def _take_news(self, news: Event) -> None:
+        if isinstance(news, PlaceLost):
+            self._lose(news.words)
+        else:
+            self._say(news)
+
+    def _say(self, *events: Event) -> None:
+        if self._began:
+            for event in events:
+                self._tell(event)
