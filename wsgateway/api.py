@@ -1,18 +1,21 @@
-"""What a host's connection needs of Janus. ``janus`` implements it; tests have their own.
+"""What a host's connection stands on: his socket, his session, his bridge to Janus.
 
-One bridge per host: a WebSocket and a session of its own to whatever Janus ``Enter`` names, so
-that Janus ends the session when the host's is over, and no host waits behind another.
+``server``, ``session`` and ``janus`` implement them; tests have their own.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeAlias
+
+from anyio.abc import TaskGroup
 
 from wsgateway.exchange import (
     Answered,
+    Effect,
     Enter,
     Entered,
     EntryFailed,
     Event,
+    Identity,
     Offer,
     OfferFailed,
     SetMuted,
@@ -22,8 +25,31 @@ from wsgateway.exchange import (
 Tell: TypeAlias = Callable[[Event], None]
 
 
+class Socket(Protocol):
+    """The host's WebSocket."""
+
+    def push(self, text: str) -> int:
+        """Queue a text frame, without waiting; answers how many bytes the host has not taken."""
+        ...
+
+    def frames(self) -> AsyncIterator[str | bytes]:
+        """What comes in; ends with the socket, however that ends."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Harmless when it is closed already; ends within a bound of its own."""
+        ...
+
+
+class SessionLogic(Protocol):
+    def handle(self, event: Event, now: float) -> Sequence[Effect]: ...
+
+
 class AudioBridge(Protocol):
-    """One verb at a time, in the order of the effects. What happens between (peers, media,
+    """One bridge per host: a WebSocket and a session of its own to whatever Janus ``Enter`` names,
+    so that Janus ends the session when the host's is over, and no host waits behind another.
+
+    One verb at a time, in the order of the effects. What happens between (peers, media,
     candidates, the place's end) goes to the ``tell`` given at construction, which never waits.
 
     No verb raises for what Janus does or leaves undone; each ends within a bound of its own.
@@ -49,4 +75,5 @@ class AudioBridge(Protocol):
         ...
 
 
-Bridges: TypeAlias = Callable[[Tell], AudioBridge]
+Sessions: TypeAlias = Callable[[Identity], SessionLogic]
+Bridges: TypeAlias = Callable[[TaskGroup, Tell], AudioBridge]  # in the connection's own group
