@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from pkg import keys
 from pkg.election import Election, Term
-from pkg.etcd.api import KV, AccessError, ConflictError, Delete, Put, commit
+from pkg.etcd.api import KV, AccessError, ConflictError, Delete, Op, Put, commit
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.heartbeat import TTL_SECONDS
 from pkg.model import Leader
@@ -187,6 +187,33 @@ async def test_a_key_deleted_by_hand_ends_the_term_and_begins_another() -> None:
         await MemoryEtcd(it.store).txn([], [Delete(KEY)])
         await until(lambda: len(it.bodies.terms) == 2, within=1)
         await until(lambda: len(it.bodies.running) == 1, within=1)
+
+
+def compacted(store: MemoryStore, *ops: Op) -> None:
+    """These, and that etcd forgets about them, before any watch has told of them."""
+    for op in (*ops, Put("/elsewhere", b"1"), Put("/elsewhere", b"2")):
+        store.txn([], [op], [])
+    store.compact()
+
+
+async def test_a_compaction_hides_no_vacancy() -> None:
+    """Neither from who led nor from who waits, and nobody waits for the next recheck."""
+    async with race("a", "b") as it:
+        compacted(it.store, Delete(KEY))
+        await until(lambda: len(it.bodies.terms) == 2, within=1)
+        await until(lambda: len(it.bodies.running) == 1, within=1)
+        await anyio.sleep(100)
+        assert (len(it.bodies.terms), it.bodies.most) == (2, 1)
+
+
+async def test_a_compaction_alone_ends_no_term() -> None:
+    async with race("a", "b") as it:
+        first = it.leader.name
+        for _ in range(20):
+            compacted(it.store)
+            await anyio.sleep(1)
+        assert it.bodies.running == [first]
+        assert len(it.bodies.terms) == 1
 
 
 async def test_a_key_put_by_hand_does_not_keep_all_from_leading() -> None:
