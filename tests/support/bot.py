@@ -7,25 +7,18 @@ Protocol: https://janus.conf.meetecho.com/docs/rest.html and …/audiobridge.htm
 import asyncio
 import itertools
 import json
-import math
-import time
 from contextlib import AsyncExitStack
-from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import av
-import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from janusmanager.messages import PLUGIN
+from tests.support.caller import Caller
 
-SAMPLE_RATE = 48_000
-FRAME_SAMPLES = 960  # 20 ms
 KEEPALIVE_SECONDS = 20.0  # Janus forgets a silent session after 60 s
 ANSWER_SECONDS = 30.0
 
@@ -34,33 +27,6 @@ Message = dict[str, Any]
 
 class BotError(Exception):
     """Janus refused the bot (wrong pin, no such room), or did not answer."""
-
-
-class SineTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc has no types
-    """An endless mono sine at half of full scale, paced in real time."""
-
-    kind = "audio"
-
-    def __init__(self, hertz: float, amplitude: float = 0.5) -> None:
-        super().__init__()
-        self._hertz = hertz
-        self._amplitude = amplitude
-        self._position = 0
-        self._started: float | None = None
-
-    async def recv(self) -> av.AudioFrame:
-        if self._started is None:
-            self._started = time.monotonic()
-        due = self._started + self._position / SAMPLE_RATE
-        await anyio.sleep(max(0.0, due - time.monotonic()))
-        moments = (self._position + np.arange(FRAME_SAMPLES)) / SAMPLE_RATE
-        sine = self._amplitude * np.sin(2 * math.pi * self._hertz * moments)
-        pcm = (sine * 32767).astype(np.int16)[None, :]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-        frame.sample_rate, frame.pts = SAMPLE_RATE, self._position
-        frame.time_base = Fraction(1, SAMPLE_RATE)
-        self._position += FRAME_SAMPLES
-        return frame
 
 
 class Signalling:
@@ -151,10 +117,9 @@ class Bot:
     ) -> None:
         self._ws_url = ws_url
         self._join = {"request": "join", "room": room, "pin": pin, "display": display}
-        self._track = SineTrack(frequency)
+        self._frequency = frequency
         self._stack = AsyncExitStack()
-        self._up = anyio.Event()
-        self.peer: Any = None
+        self.caller: Caller
         self.signalling: Signalling
 
     async def __aenter__(self) -> Self:
@@ -181,25 +146,15 @@ class Bot:
         await self._stack.__aexit__(kind, error, trace)
 
     async def _publish(self, stack: AsyncExitStack) -> None:
-        """Offer with all candidates gathered (aiortc does not trickle), then take the answer."""
-        self.peer = RTCPeerConnection()
-        stack.push_async_callback(self.peer.close)
-        self.peer.on("connectionstatechange", self._watch)
-        self.peer.addTrack(self._track)
-        await self.peer.setLocalDescription(await self.peer.createOffer())
-        offer = {"type": "offer", "sdp": self.peer.localDescription.sdp}
+        self.caller = Caller(self._frequency)
+        stack.push_async_callback(self.caller.close)
+        offer = {"type": "offer", "sdp": await self.caller.offer()}
         event = await self.signalling.plugin({"request": "configure", "muted": False}, offer)
-        answer = event["jsep"]
-        await self.peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-
-    def _watch(self) -> None:
-        if self.peer.connectionState == "connected":
-            self._up.set()
+        await self.caller.accept(event["jsep"]["sdp"])
 
     async def connected(self, within: float = 30.0) -> None:
         """Wait until audio can flow. Raises TimeoutError."""
-        with anyio.fail_after(within):
-            await self._up.wait()
+        await self.caller.connected(within)
 
     async def mute(self, *, muted: bool = True) -> None:
         await self.signalling.plugin({"request": "configure", "muted": muted})
