@@ -18,7 +18,7 @@ from tests.support.freeze import freeze
 from tests.support.tcp import free_ports
 
 STARTS_WITHIN_SECONDS = 60.0
-PATIENT = Limits(deadline=30.0, ping_seconds=30.0)  # for tests of answers, not of their speed
+PATIENT = Limits(deadline=60.0, ping_seconds=60.0)  # for tests of answers, not of their speed
 
 
 def fresh_settings() -> JanusSettings:
