@@ -54,6 +54,7 @@ REVOKED_USERS = REVOKED + "users/"
 ROOM_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 MODULE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 USER_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}"
+JTI_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 
 
 def is_room_id(text: str) -> bool:
@@ -114,7 +115,7 @@ def is_user_id(text: str) -> bool:
 
 
 def is_token_id(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text, re.ASCII) is not None
+    return re.fullmatch(JTI_PATTERN, text, re.ASCII) is not None
 
 
 def gateway(gateway_id: str) -> str:

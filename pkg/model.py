@@ -74,6 +74,7 @@ class RoomMeta(Record):
     created_at: str
     call: str = ""  # which create call made it: an answer that was lost is recognised by it
     pin_hash: str | None = None
+    max_participants: int | None = None  # hosts at once; None: as the gateways are set
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -92,21 +92,36 @@ class Tokens:
         pin: str | None = None,
         grants: Collection[str] = (),
     ) -> str:
-        """Sign a token; ``now`` in seconds since 1970, ``ttl`` in seconds, at most a day."""
+        """A new token; ``now`` in seconds since 1970, ``ttl`` in seconds, at most a day."""
+        return self.sign(
+            Grant(
+                user=user,
+                room_id=room_id,
+                role=role,
+                issued_at=now,
+                expires_at=now + min(ttl, MAX_TTL_SECONDS),
+                token_id=str(ULID()),
+                pin=pin,
+                grants=frozenset(grants) if role is Role.HOST else frozenset(),
+            )
+        )
+
+    def sign(self, grant: Grant) -> str:
+        """The token that says this."""
         claims: dict[str, str | int | list[str]] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "sub": user,
-            "room": room_id,
-            "role": role.value,
-            "iat": now,
-            "exp": now + min(ttl, MAX_TTL_SECONDS),
-            "jti": str(ULID()),
+            "sub": grant.user,
+            "room": grant.room_id,
+            "role": grant.role.value,
+            "iat": grant.issued_at,
+            "exp": grant.expires_at,
+            "jti": grant.token_id,
         }
-        if pin is not None:
-            claims["pin"] = pin
-        if role is Role.HOST:
-            claims["grants"] = sorted(grants)
+        if grant.pin is not None:
+            claims["pin"] = grant.pin
+        if grant.role is Role.HOST:
+            claims["grants"] = sorted(grant.grants)
         headers = {"typ": TYPE, "kid": self._signs}
         return jwt.encode(claims, self._keys[self._signs], algorithm=ALGORITHM, headers=headers)
 

@@ -22,12 +22,13 @@ from pkg.httpserver import BodyLimit, listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Kind, Leader, ModuleId
 from pkg.tokens import Tokens
-from roommanager import origins
+from roommanager import assets, origins
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
 from roommanager.config import Config
 from roommanager.context import Context
 from roommanager.controller import RoomController
+from roommanager.feed import Feed
 from roommanager.hls import Hls
 from roommanager.housekeeping import Housekeeping
 from roommanager.http import Outermost, refuse
@@ -98,6 +99,7 @@ async def run(config: Config) -> None:
                     lambda: serving(app, bound, config.room_manager_trusted_proxies),
                     "probes that find nobody while we list",
                 ),
+                Step("live", context.feed.running, "a stop that waits for those who watch"),
                 Step("hls", context.hls.running, "fetches from mixers that nobody carries out"),
                 Step("caches", caches, "decisions on an empty copy"),
                 Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
@@ -123,6 +125,8 @@ def build(
         vigil=vigil,
         wishes=Wishes(etcd, view, allocator, SOURCES),
         hls=Hls(view, client),
+        feed=Feed(view, vigil.verdict, config.public_url),
+        pages=assets.load(),
         tokens=Tokens(config.token_keys()),
         tries=Tries(),
         hashing=Hashing(),

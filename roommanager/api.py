@@ -1,32 +1,26 @@
 """The REST interface (contract.md §2): HTTP in, wishes out. No decision is made here."""
 
-from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from typing import Annotated
 
 import anyio
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, FastAPI, Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from pkg import __version__, keys
 from pkg.errors import OnairError
-from pkg.model import Kind, RoomId
-from pkg.tokens import Role
-from roommanager import execute, listing, schemas
+from pkg.model import RoomId
+from roommanager import execute, hosts, listeners, listing, live, pages, schemas
+from roommanager.callers import host_may, with_api_key
 from roommanager.context import Context
-from roommanager.direct import StartRoute
+from roommanager.direct import StartRoute, may_air
 from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
-from roommanager.issuing import issue
-from roommanager.listeners import routes as listener_routes
 from roommanager.marks import marked
 from roommanager.pins import hash_pin
-from roommanager.problems import MEDIA_TYPE, Answer, ProblemError, answer, described
+from roommanager.problems import Answer, ProblemError, described
+from roommanager.refusals import add_refusals
 from roommanager.requests import (
     Ctx,
     KindPath,
@@ -36,16 +30,16 @@ from roommanager.requests import (
     body_schema,
     each_once,
     invalid,
-    with_api_key,
 )
 from roommanager.status import RoomStatus, derive, reason
-from roommanager.wishes import RoomExistsError
 
 log = structlog.get_logger()
 
 MAX_PAGE = 200
 # The key first: a stranger learns nothing from what would be refused otherwise.
 api = APIRouter(prefix="/api", dependencies=[Depends(with_api_key), Depends(each_once)])
+guests = APIRouter(prefix="/api")  # hosts with a token may call these, too
+any_host = [Depends(host_may(None)), Depends(each_once)]
 open_routes = APIRouter()
 
 
@@ -71,7 +65,8 @@ async def create_room(
     """Create a room. Without `roomId` one is made up."""
     room_id = RoomId(wish.room_id or ctx.room_id())
     pin_hash = await ctx.hashing.run(hash_pin, wish.pin, ctx.salt()) if wish.pin else None
-    return shown(ctx, await ctx.wishes.create(room_id, pin_hash, wish.metadata))
+    made = await ctx.wishes.create(room_id, pin_hash, wish.metadata, wish.max_participants)
+    return shown(ctx, made)
 
 
 @api.get("/rooms", response_model_exclude_none=True)
@@ -91,26 +86,30 @@ async def list_rooms(
     )
 
 
-@api.get("/rooms/{roomId}", response_model_exclude_none=True)
+@guests.get("/rooms/{roomId}", dependencies=any_host, response_model_exclude_none=True)
 async def get_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
-    """The room and its status. What is not so yet is absent."""
+    """The room and its status; what is not so yet is absent. Also with a host's token."""
     return shown(ctx, await ctx.wishes.read(room_id))
 
 
 async def start_room(
     ctx: Ctx, room_id: RoomIdPath, wait: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> schemas.Room:
-    """Put the room on air. With `wait`, answer once it is, at most so many seconds later."""
+    """Put the room on air. With `wait`, answer once it is, at most so many seconds later.
+
+    Also with a host's token that has the grant `air`.
+    """
     facts = await ctx.wishes.start(room_id)
     if wait > 0:
         facts = await _until_on_air(ctx, facts, wait)
     return shown(ctx, facts)
 
 
-api.add_api_route(
+guests.add_api_route(
     "/rooms/{roomId}/start",
     start_room,
     methods=["POST"],
+    dependencies=[Depends(may_air), Depends(each_once)],
     responses=described(409, 503, 504),
     response_model_exclude_none=True,
     route_class_override=StartRoute,
@@ -131,9 +130,14 @@ async def _until_on_air(ctx: Context, facts: RoomFacts, seconds: float) -> RoomF
     raise ProblemError(Answer(504, "not-yet-onair", detail, extra, {"Retry-After": "2"}))
 
 
-@api.post("/rooms/{roomId}/stop", responses=described(409), response_model_exclude_none=True)
+@guests.post(
+    "/rooms/{roomId}/stop",
+    dependencies=[Depends(may_air), Depends(each_once)],
+    responses=described(409),
+    response_model_exclude_none=True,
+)
 async def stop_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
-    """Take the room off the air; it stays, idle."""
+    """Take the room off the air; it stays, idle. Also with a host's token (grant `air`)."""
     return shown(ctx, await ctx.wishes.stop(room_id))
 
 
@@ -144,32 +148,20 @@ async def delete_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Room:
     return room.model_copy(update={"status": RoomStatus.REMOVING})
 
 
-@api.get("/rooms/{roomId}/explain", response_model_exclude_none=True)
+@guests.get("/rooms/{roomId}/explain", dependencies=any_host, response_model_exclude_none=True)
 async def explain_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Explanation:
-    """Desired beside observed state, and in one sentence why the room is not on air."""
+    """Desired beside observed state, and in one sentence why the room is not on air.
+
+    Also with a host's token.
+    """
     facts = await ctx.wishes.read(room_id)
     return explained(ctx, facts)
-
-
-@api.post("/rooms/{roomId}/tokens", status_code=201, openapi_extra=body_schema(schemas.IssueToken))
-async def issue_token(
-    ctx: Ctx,
-    room_id: RoomIdPath,
-    wish: Annotated[schemas.IssueToken, Depends(body(schemas.IssueToken))],
-) -> schemas.Token:
-    """A token for the gateway (`host`) or for the playlist of a room with a PIN (`listener`)."""
-    await ctx.wishes.read(room_id)
-    return issue(ctx, room_id, wish.user_id, Role(wish.role), wish.ttl_seconds)
 
 
 @api.get("/modules", response_model_exclude_none=True)
 async def list_modules(ctx: Ctx) -> schemas.Modules:
     """The fleet: health, mark, and how many of its places are taken."""
-    fleet = await listing.fleet(ctx.etcd)
-    found = sorted(
-        (m for kind in Kind for m in fleet.of(kind)), key=lambda m: (m.kind, m.module_id)
-    )
-    return schemas.Modules(modules=[schemas.module(m, ctx.vigil.verdict) for m in found])
+    return schemas.modules(await listing.fleet(ctx.etcd), ctx.vigil.verdict)
 
 
 @api.put(
@@ -241,73 +233,11 @@ def create_app(context: Context) -> FastAPI:
         redirect_slashes=False,  # a redirect would send callers to whatever Host they claimed
     )
     app.state.context = context
-    app.include_router(api)  # first: routes are tried in order, and starts must be quick
-    app.include_router(open_routes)
-    app.include_router(listener_routes)
+    app.include_router(guests)  # first: routes are tried in order, and starts must be quick
+    for routes in (api, hosts.operators, hosts.guests, live.routes, open_routes, listeners.routes):
+        app.include_router(routes)
     add_docs(app)
+    pages.add_pages(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
-    app.add_exception_handler(OnairError, on_our_error)
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(RequestValidationError, on_bad_parameter)
-    app.add_exception_handler(Exception, on_bug)
+    add_refusals(app)
     return app
-
-
-async def on_our_error(request: Request, error: Exception) -> Response:
-    found = answer(error) if isinstance(error, OnairError) else UNFORESEEN
-    if isinstance(error, RoomExistsError):
-        room = shown(request.app.state.context, error.facts)
-        found = replace(found, extra={"room": schemas.document(room)})
-    if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request.failed", status=found.status, code=found.code, error=str(error))
-    return problem(found)
-
-
-async def on_http_error(request: Request, error: Exception) -> Response:
-    """The framework's own refusals: no such route, wrong method."""
-    if not isinstance(error, HTTPException):
-        return problem(UNFORESEEN)
-    words = {
-        404: ("not-found", "there is nothing at this address; /docs lists what there is"),
-        405: ("method-not-allowed", f"{request.method} does not work here; see the Allow header"),
-    }
-    code, detail = words.get(error.status_code, ("http-error", str(error.detail)))
-    headers = {**(error.headers or {})}
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_methods(request))
-    return problem(Answer(error.status_code, code, detail, headers=headers))
-
-
-def _methods(request: Request) -> list[str]:
-    """What works at the address; the framework names the methods of one of its routes only."""
-    routes = request.app.router.routes
-
-    def works(method: str) -> bool:
-        scope = {**request.scope, "method": method, "path_params": {}}
-        return any(route.matches(scope)[0] is Match.FULL for route in routes)
-
-    return [m for m in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE") if works(m)]
-
-
-async def on_bad_parameter(_request: Request, error: Exception) -> Response:
-    """Query and path parameters; bodies are checked in ``requests``."""
-    if not isinstance(error, RequestValidationError):
-        return problem(UNFORESEEN)
-    errors = [{"field": str(e["loc"][-1]), "message": e["msg"]} for e in error.errors()]
-    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    return problem(Answer(422, "invalid-request", detail, {"errors": errors}))
-
-
-async def on_bug(request: Request, error: Exception) -> Response:
-    """Anything not foreseen: the log has it, the caller gets the request's id."""
-    log.error("request.crashed", path=request.url.path, error=type(error).__name__)
-    return problem(replace(UNFORESEEN, extra={"requestId": request.state.request_id}))
-
-
-UNFORESEEN = answer(OnairError())
-
-
-def problem(found: Answer) -> Response:
-    return JSONResponse(
-        found.document(), found.status, headers=dict(found.headers), media_type=MEDIA_TYPE
-    )

@@ -9,6 +9,8 @@ from pydantic import SecretBytes
 from pkg.etcd.api import Etcd
 from pkg.health import Readiness
 from pkg.tokens import Tokens
+from roommanager.assets import Pages
+from roommanager.feed import Feed
 from roommanager.hls import Hls
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
@@ -26,6 +28,8 @@ class Context:
     vigil: Vigil
     wishes: Wishes
     hls: Hls
+    feed: Feed
+    pages: Pages
     tokens: Tokens
     tries: Tries
     hashing: Hashing

@@ -10,8 +10,12 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from pkg.tokens import AIR
 from roommanager import schemas
-from roommanager.requests import bearer, context, room_id, with_api_key
+from roommanager.callers import bearer, host_may
+from roommanager.requests import context, room_id
+
+may_air = host_may(AIR)
 
 
 class StartRoute(APIRoute):
@@ -25,7 +29,7 @@ class StartRoute(APIRoute):
 
 
 async def _start(request: Request) -> Response:
-    await with_api_key(request, await bearer(request))
+    await may_air(request, await bearer(request))
     room = await room_id(request.path_params["roomId"])
     ctx = await context(request)
     facts = await ctx.wishes.start(room)

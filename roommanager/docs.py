@@ -79,7 +79,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _usual(path: str, operation: dict[str, Any]) -> list[int]:
     usual = [405]
     if "security" in operation:
-        usual += [401, 503]
+        usual += [401, 403, 503]
     if "requestBody" in operation:
         usual += [400, 408, 413, 415, 422]
     if "{" in path:

@@ -182,7 +182,10 @@ async def finish_remove(
     etcd: Etcd, facts: RoomFacts, ended_on: Sequence[ModuleId], left: Left = NOTHING
 ) -> int:
     """Nothing of the room stays; also ends the after-life of an earlier stop (``ended_on``)."""
-    ops: list[Op] = [DeletePrefix(keys.room_prefix(facts.room_id))]
+    ops: list[Op] = [
+        DeletePrefix(keys.room_prefix(facts.room_id)),
+        DeletePrefix(keys.orders_prefix(facts.room_id)),
+    ]
     ops += [Delete(keys.ended(mixer, facts.room_id)) for mixer in ended_on]
     compares = _as_seen(facts, left)
     _clear(facts, left, compares, ops)

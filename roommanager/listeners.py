@@ -14,10 +14,11 @@ from roommanager import playlist, schemas
 from roommanager.context import Context
 from roommanager.facts import RoomFacts
 from roommanager.hls import is_nonce
-from roommanager.issuing import issue
+from roommanager.issuing import Wish, issue, stamp
 from roommanager.pins import caller, mark, matches
 from roommanager.problems import Answer, ProblemError, described
 from roommanager.requests import Ctx, RoomIdPath, body, body_schema, each_once, same_text
+from roommanager.revoking import is_revoked_here
 from roommanager.sources import NotOnAirError, NotYetError
 from roommanager.wishes import RoomNotFoundError
 
@@ -62,10 +63,11 @@ async def listen(
     if stored is not None:
         address = request.client.host if request.client else "unknown"
         await _check_pin(ctx, caller(room_id, address), wish.pin, stored)
-    token = issue(ctx, room_id, "listener", Role.LISTENER, LISTEN_TOKEN_SECONDS, mark(stored))
+    asked = Wish("listener", Role.LISTENER, LISTEN_TOKEN_SECONDS, mark(stored))
+    token, grant = await issue(ctx, room_id, asked)
     return schemas.ListenToken(
-        token=token.token,
-        expires_at=token.expires_at,
+        token=token,
+        expires_at=stamp(grant.expires_at),
         hls_url=schemas.hls_url(ctx.public_url, room_id),
     )
 
@@ -107,6 +109,8 @@ def _may_hear(ctx: Context, facts: RoomFacts, token: str | None) -> str | None:
             raise TokenError("a host's token, which is for the gateway")
         if given.pin not in {None, mark(facts.meta.pin_hash)}:
             raise TokenError("token for another PIN, of a room of the same id before this one")
+        if is_revoked_here(ctx.view, given):
+            raise TokenError("revoked")
     except TokenError as error:
         log.info("listener.refused", room=facts.room_id, reason=str(error))
         detail = "this room has a PIN: POST /api/rooms/{roomId}/listen gives the token for ?token="

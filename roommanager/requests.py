@@ -1,11 +1,10 @@
-"""What routes depend on: the caller's key, the room's id, a body that is strict JSON."""
+"""What routes depend on: the ids in the address, a body that is strict JSON."""
 
 import hmac
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
 from pkg import keys, strictjson
@@ -16,8 +15,6 @@ from roommanager.problems import Answer, ProblemError
 B = TypeVar("B", bound=BaseModel)
 MAX_NAME = 64  # how much of a name that a caller made up is repeated to them
 
-bearer = HTTPBearer(auto_error=False, description="the API key that `./onair up` prints")
-
 
 async def context(request: Request) -> Context:
     found: Context = request.app.state.context
@@ -25,20 +22,6 @@ async def context(request: Request) -> Context:
 
 
 Ctx = Annotated[Context, Depends(context)]
-
-
-async def with_api_key(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> None:
-    """Before anything else is looked at: a stranger learns nothing from validation errors."""
-    ctx: Context = request.app.state.context
-    if given is None or not ctx.is_api_key(given.credentials):
-        detail = "send the header «Authorization: Bearer <api key>»"
-        if given is not None:
-            detail = "this is not the API key; ./onair up prints it, a service reads it from a file"
-        raise ProblemError(
-            Answer(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-        )
 
 
 async def room_id(room: Annotated[str, Path(alias="roomId")]) -> RoomId:
@@ -53,6 +36,13 @@ async def module_id(module: Annotated[str, Path(alias="moduleId")]) -> ModuleId:
     return ModuleId(module)
 
 
+async def user_id(user: Annotated[str, Path(alias="userId")]) -> str:
+    if not keys.is_user_id(user):
+        words = "use 1 to 128 of A-Z a-z 0-9 _ . @ : + -, the first one a letter or digit"
+        raise invalid("userId", words)
+    return user
+
+
 async def module_kind(kind: str) -> Kind:
     if kind not in set(Kind):
         raise invalid("kind", "kinds are janus and mixer")
@@ -61,6 +51,7 @@ async def module_kind(kind: str) -> Kind:
 
 RoomIdPath = Annotated[RoomId, Depends(room_id)]
 ModuleIdPath = Annotated[ModuleId, Depends(module_id)]
+UserIdPath = Annotated[str, Depends(user_id)]
 KindPath = Annotated[Kind, Depends(module_kind)]
 
 

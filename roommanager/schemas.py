@@ -7,8 +7,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 
 from pkg import keys
-from pkg.model import JanusStatus, Kind, Mark, MixerStatus, ModuleId, RoomId
-from pkg.tokens import MAX_TTL_SECONDS, Role
+from pkg.model import (
+    Host,
+    HostStatus,
+    JanusStatus,
+    Kind,
+    Mark,
+    MixerStatus,
+    ModuleId,
+    RoomId,
+)
+from pkg.tokens import AIR, MAX_TTL_SECONDS, MODERATE, Role
 from roommanager.facts import RoomFacts
 from roommanager.fleet import Fleet, Module
 from roommanager.prospects import Judged
@@ -45,6 +54,12 @@ UserIdText = Annotated[
 ]
 
 
+TokenIdText = Annotated[str, *_shaped(keys.JTI_PATTERN, "use the `jti` that the token holds")]
+GrantText = Annotated[
+    str, *_shaped(f"(?:{AIR}|{MODERATE})", f"there are the grants {AIR!r} and {MODERATE!r}")
+]
+
+
 class Body(BaseModel):
     """A request's body. Types are strict: "1" is no number, 1 is no text."""
 
@@ -65,6 +80,9 @@ def document(answer: Answer) -> dict[str, Any]:
 class CreateRoom(Body):
     room_id: RoomIdText | None = Field(None, description="made up if absent: ro_ and a ULID")
     pin: PinText | None = Field(None, description="what listeners must know; not stored")
+    max_participants: int | None = Field(
+        None, ge=1, le=1000, description="hosts at once; if absent, as the gateways are set"
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="yours; given back as it is")
 
 
@@ -76,10 +94,24 @@ class IssueToken(Body):
     user_id: UserIdText
     role: Literal["host", "listener"]
     ttl_seconds: int = Field(3600, ge=1, le=MAX_TTL_SECONDS)
+    grants: list[GrantText] | None = Field(
+        None,
+        description="of a host: `air` may start and stop the room, `moderate` may mute, ask to "
+        'unmute and kick others; `["air"]` if absent, `[]` for none',
+    )
 
     @property
     def as_role(self) -> Role:
         return Role(self.role)
+
+
+class Revoke(Body):
+    """One of the two."""
+
+    token_id: TokenIdText | None = Field(None, description="the token's `jti`: this one is void")
+    user_id: UserIdText | None = Field(
+        None, description="all tokens that this user was given of this room until now are void"
+    )
 
 
 class SetMark(Body):
@@ -121,6 +153,7 @@ class Room(Answer):
     janus: JanusHalf | None = None
     mixer: MixerHalf | None = None
     has_pin: bool
+    max_participants: int | None = None
     metadata: dict[str, Any]
 
 
@@ -180,8 +213,41 @@ class Token(Answer):
     expires_at: str
 
 
+class IssuedToken(Token):
+    token_id: str = Field(description="the token's `jti`, to revoke it by")
+
+
 class ListenToken(Token):
     hls_url: str
+
+
+class Revoked(Answer):
+    """What is void now. ``before``: tokens issued at that second or earlier."""
+
+    token_id: str | None = None
+    user_id: str | None = None
+    before: str
+
+
+class Participant(Answer):
+    user_id: str
+    display: str | None = None
+    status: HostStatus
+    muted: bool
+    connected_at: str
+    gateway_id: str
+
+
+class Participants(Answer):
+    participants: list[Participant]
+
+
+class Kicked(Answer):
+    user_id: str
+
+
+class PagesConfig(Answer):
+    gateways: list[str] = Field(description="where hosts connect; any of them will do")
 
 
 def room(facts: RoomFacts, public_url: str) -> Room:
@@ -215,7 +281,19 @@ def room(facts: RoomFacts, public_url: str) -> Room:
         if live
         else None,
         has_pin=meta.pin_hash is not None,
+        max_participants=meta.max_participants,
         metadata=meta.metadata,
+    )
+
+
+def participant(host: Host) -> Participant:
+    return Participant(
+        user_id=host.user_id,
+        display=host.display,
+        status=host.status,
+        muted=host.muted,
+        connected_at=host.connected_at,
+        gateway_id=host.gateway_id,
     )
 
 
@@ -240,6 +318,13 @@ def module(found: Module, judged: Judged) -> ModuleView:
         version=beat.version if beat else None,
         endpoints=beat.endpoints.model_dump(exclude_none=True) if beat else {},
     )
+
+
+def modules(fleet: Fleet, judged: Judged) -> Modules:
+    found = sorted(
+        (m for kind in Kind for m in fleet.of(kind)), key=lambda m: (m.kind, m.module_id)
+    )
+    return Modules(modules=[module(m, judged) for m in found])
 
 
 def _health(found: Module) -> Literal["healthy", "busy", "unhealthy", "gone"]:

@@ -1,13 +1,14 @@
 """The room manager's copy of etcd, as rooms, modules and ended rooms; all at one revision."""
 
 import random
+from contextlib import suppress
 
 import anyio
 
 from pkg import keys
-from pkg.etcd.api import Etcd
-from pkg.informer import Informer
-from pkg.model import Ended, LiveMeta, ModuleId, RoomId
+from pkg.etcd.api import KV, Etcd
+from pkg.informer import Informer, UndecodableError, decode
+from pkg.model import Ended, Gateway, LiveMeta, ModuleId, RoomId
 from roommanager.facts import RoomFacts, gather
 from roommanager.fleet import Fleet
 
@@ -18,6 +19,7 @@ class View:
     def __init__(self, etcd: Etcd, rng: random.Random) -> None:
         self.informer = Informer(etcd, (EVERYTHING,), rng)
         self.fleet = Fleet()
+        self.gateways: dict[str, Gateway] = {}
         self._ended: dict[RoomId, set[ModuleId]] = {}
         self._changed: dict[RoomId, anyio.Event] = {}
         self.informer.on_change(self._apply)
@@ -53,19 +55,30 @@ class View:
         return sorted(self._ended.get(room_id, ()))
 
     async def changed(self, room_id: RoomId) -> None:
-        """Wait for the next change of any of the room's keys."""
+        """Wait for the next change of any of the room's keys, its hosts' among them."""
         await self._changed.setdefault(room_id, anyio.Event()).wait()
 
     def _apply(self, key: str) -> None:
         kv = self.informer.get(key)
         self.fleet.apply(key, kv)
-        parsed = keys.parse_room(key)
+        parsed = keys.parse_room(key) or (
+            keys.parse_user(key) if key.startswith(keys.HOSTS) else None
+        )
         if parsed is not None:
             event = self._changed.pop(parsed[0], None)
             if event is not None:
                 event.set()
         elif key.startswith(keys.ENDED):
             self._apply_ended(key, gone=kv is None)
+        elif key.startswith(keys.GATEWAYS):
+            self._apply_gateway(key, kv)
+
+    def _apply_gateway(self, key: str, kv: KV | None) -> None:
+        """One that cannot be read is none."""
+        self.gateways.pop(key, None)
+        if kv is not None:
+            with suppress(UndecodableError):
+                self.gateways[key] = decode(kv, Gateway)
 
     def _apply_ended(self, key: str, *, gone: bool) -> None:
         mixer, _, room = key.removeprefix(keys.ENDED).partition("/")

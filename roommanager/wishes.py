@@ -70,13 +70,18 @@ class Wishes:
         return facts
 
     async def create(
-        self, room_id: RoomId, pin_hash: str | None, metadata: dict[str, Any]
+        self,
+        room_id: RoomId,
+        pin_hash: str | None,
+        metadata: dict[str, Any],
+        max_participants: int | None = None,
     ) -> RoomFacts:
         """Raises RoomExistsError, unless it is this very call that made it."""
         meta = RoomMeta(
             room_id=room_id,
             created_at=self._sources.now(),
             pin_hash=pin_hash,
+            max_participants=max_participants,
             metadata=metadata,
             call=self._sources.nonce(),
         )

@@ -17,9 +17,11 @@ from pkg.httpserver import BodyLimit
 from pkg.schedule import Policy
 from pkg.secrets import token_key
 from pkg.tokens import Tokens
+from roommanager import assets
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
 from roommanager.context import Context
+from roommanager.feed import Feed
 from roommanager.hls import Hls
 from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
@@ -31,6 +33,7 @@ from tests.support.virtual import FakeProber
 
 API_KEY = "test-key"
 MASTER = b"m" * 32
+PAGES = assets.load()
 
 
 def now() -> int:
@@ -53,12 +56,15 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
     sources = Sources(now=lambda: "2026-01-01T00:00:00.000Z", nonce=lambda: f"{next(numbers):032x}")
     view = View(etcd, random.Random(1))
     allocator = Allocator(Policy.LEAST_LOADED, random.Random(2))
+    vigil = Vigil(view, FakeProber())
     return Context(
         etcd=etcd,
         view=view,
-        vigil=Vigil(view, FakeProber()),
+        vigil=vigil,
         wishes=Wishes(etcd, view, allocator, sources),
         hls=Hls(view, origin),
+        feed=Feed(view, vigil.verdict, "http://onair"),
+        pages=PAGES,
         tokens=Tokens([token_key(MASTER)]),
         tries=Tries(),
         hashing=Hashing(),

@@ -28,7 +28,7 @@ async def test_bodies_problems_and_the_key_are_described() -> None:
     create = found["paths"]["/api/rooms"]["post"]
     assert create["security"] == [{"HTTPBearer": []}]
     body = create["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"roomId", "pin", "metadata"}
+    assert set(body["properties"]) == {"roomId", "pin", "maxParticipants", "metadata"}
     assert {"201", "400", "401", "409", "413", "415", "422"} <= set(create["responses"])
     problem = create["responses"]["409"]["content"]["application/problem+json"]["schema"]
     assert problem == {"$ref": "#/components/schemas/Problem"}
