@@ -36,11 +36,17 @@ MAX_CANDIDATES = 50  # with one offer, in it and after it
 MAX_CANDIDATE = 256  # bytes
 MAX_SOURCES = 32  # a=ssrc lines: browsers send two to four
 
-_LINE = re.compile(r"[b-z]=.*|a=[a-z0-9-]{1,64}(:.*)?")  # Janus reads names in any case: not we
+_LINE = re.compile(r"[b-z]=.*|a=[a-z0-9-]{1,64}(:.+)?")  # Janus reads names in any case: not we
 _MEDIA = re.compile(r"m=audio ([0-9]{1,5}) UDP/TLS/RTP/SAVPF((?: [0-9]{1,3}){1,64})")
 _ADDRESS = re.compile(r"c=IN IP[46] ([^ ]+)")
 _OPUS = re.compile(r"a=rtpmap:([0-9]{1,3}) opus/48000/2", re.IGNORECASE)
 _REFUSED = ("a=crypto:", "a=key-mgmt:", "k=")  # keys in the open: DTLS makes its own
+# Attributes that may stand without a value; Janus looks into the value of any other.
+_FLAGS = {
+    *("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"),
+    *("a=rtcp-mux", "a=rtcp-mux-only", "a=rtcp-rsize", "a=bundle-only"),
+    *("a=extmap-allow-mixed", "a=end-of-candidates", "a=ice-lite"),
+}
 _ONCE = ("o=", "s=", "t=")
 _MAX_FINGERPRINTS = 4  # one for each hash; anything else that is needed stands once
 # Attributes that WebRTC cannot do without.
@@ -95,6 +101,8 @@ def _lines(value: object) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if not _LINE.fullmatch(line):
             raise SdpError(f"sdp: line {number} is not of the form x=value")
+        if line.startswith("a=") and ":" not in line and line not in _FLAGS:
+            raise SdpError(f"sdp: line {number} is an attribute without a value")
     return lines
 
 
