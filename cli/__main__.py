@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cli import modules, rooms
+from cli.parts import MODULES
 from cli.site import MOST
 from cli.statedir import DEFAULT, ROOT, StateDir
 from pkg.errors import OnairError
@@ -33,11 +34,13 @@ DAEMONS = {
     "room-manager": "accepts wishes over REST, places rooms",
     "janus-manager": "makes one Janus match its assignments",
     "mixer": "makes this node's FFmpeg processes match its assignments",
+    "gateway": "carries hosts' signalling between browsers and Janus",
 }
 
 StateDirOption = Annotated[Path, typer.Option(help="where everything is kept")]
 PortBaseOption = Annotated[
-    int, typer.Option(help="REST and pages on N, HLS origin on N+2, the rest above it")
+    int,
+    typer.Option(help="REST and pages on N, gateway on N+1, HLS origin on N+2, the rest above it"),
 ]
 SEVERAL = typer.Option(min=1, max=MOST, help="how many, so that one can fail or be drained")
 
@@ -53,6 +56,7 @@ def up(  # noqa: PLR0913 - each argument is an option of the command
     mixers: Annotated[int, SEVERAL] = 1,
     januses: Annotated[int, SEVERAL] = 1,
     room_managers: Annotated[int, SEVERAL] = 1,
+    gateways: Annotated[int, SEVERAL] = 1,
     no_install: Annotated[
         bool, typer.Option("--no-install", help="install nothing; name what is missing")
     ] = False,
@@ -68,7 +72,7 @@ def up(  # noqa: PLR0913 - each argument is an option of the command
         ports=ports.plan(port_base),
         etcd=etcd,
         other_janus=site.janus_urls(janus) if janus else None,
-        many=site.Many(mixers, januses, room_managers),
+        many=site.Many(mixers, januses, room_managers, gateways),
     )
     raise typer.Exit(upping.run(where, verbose=verbose))
 
@@ -141,7 +145,7 @@ def _add_program(name: str, module: str, help_text: str) -> None:
 
 
 for _name, _help in DAEMONS.items():
-    _add_program(_name, _name.replace("-", ""), f"One daemon in the foreground: {_help}.")
+    _add_program(_name, MODULES[_name], f"One daemon in the foreground: {_help}.")
 if (ROOT / "bench" / "__main__.py").exists():
     _add_program("bench", "bench", "The benchmarks.")
 _add_program("chaos", "chaos", "Random faults against a running up, and whether it stood them.")

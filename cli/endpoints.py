@@ -16,21 +16,24 @@ from pkg.errors import ConfigError
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     api: str
+    gateway: str
     hls: str
     etcd: str
     janus_admin: str
     api_key: str
     pids: dict[str, int]
-    further: Mapping[str, list[str]] = field(default_factory=dict)  # apis, hls, janusAdmins
+    further: Mapping[str, list[str]] = field(default_factory=dict)  # apis, gateways, hls, …
 
     def __repr__(self) -> str:  # never show the key
         return f"Endpoints(api={self.api!r}, pids={self.pids!r})"
 
     def to_json(self) -> str:
         """
-        >>> print(Endpoints("http://a", "http://h", "http://e", "http://j", "k", {}).to_json())
+        >>> urls = ("http://a", "ws://g", "http://h", "http://e", "http://j")
+        >>> print(Endpoints(*urls, api_key="k", pids={}).to_json())
         {
           "api": "http://a",
+          "gateway": "ws://g",
           "hls": "http://h",
           "etcd": "http://e",
           "janusAdmin": "http://j",
@@ -40,6 +43,7 @@ class Endpoints:
         """
         record: dict[str, object] = {
             "api": self.api,
+            "gateway": self.gateway,
             "hls": self.hls,
             "etcd": self.etcd,
             "janusAdmin": self.janus_admin,

@@ -20,6 +20,13 @@ from cli.supervisor import Part, Probe
 
 DAEMONS_RANK, JANUS_RANK, ETCD_RANK = 0, 1, 2  # control stops first, the state last
 ETCD_QUOTA_BYTES = 2 * 1024**3
+# The daemons' commands, and the Python modules behind them.
+MODULES = {
+    "room-manager": "roommanager",
+    "janus-manager": "janusmanager",
+    "mixer": "mixer",
+    "gateway": "wsgateway",
+}
 
 
 def etcd_argv(site: Site, version: Version) -> tuple[str, ...]:
@@ -52,6 +59,7 @@ def build(
         *(_room_manager(site, n, client, environ) for n in site.room_manager_numbers),
         *(_janus_manager(site, n, client, environ) for n in range(1, len(site.januses) + 1)),
         *(_mixer(site, n, client, environ) for n in site.mixer_numbers),
+        *(_gateway(site, n, client, environ) for n in site.gateway_numbers),
     ]
     return parts if site.etcd else [_etcd(site, client, etcd_version, environ), *parts]
 
@@ -97,7 +105,7 @@ def janus_folder(site: Site, n: int) -> Path:
 def _room_manager(
     site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]
 ) -> Part:
-    probe = ready.room_manager(client, site.api_urls[n - 1])
+    probe = ready.daemon(client, site.api_urls[n - 1])
     return _daemon(site, environ, "room-manager", n, room_manager_env(site, n), probe)
 
 
@@ -111,6 +119,11 @@ def _janus_manager(
 def _mixer(site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
     probe = _registered(site, client, "mixer", n)
     return _daemon(site, environ, "mixer", n, mixer_env(site, n), probe)
+
+
+def _gateway(site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
+    probe = ready.daemon(client, f"http://{LOOPBACK}:{site.block(n).gateway}")
+    return _daemon(site, environ, "gateway", n, gateway_env(site, n), probe)
 
 
 def _registered(site: Site, client: httpx.AsyncClient, kind: str, n: int) -> Probe:
@@ -137,7 +150,7 @@ def _daemon(
     }
     return Part(
         name=name,
-        argv=(sys.executable, "-P", "-m", program.replace("-", "")),
+        argv=(sys.executable, "-P", "-m", MODULES[program]),
         env={**environ, **common, **own, **_mark(site)},
         cwd=site.state.path,
         log=site.state.log(name),
@@ -184,6 +197,16 @@ def mixer_env(site: Site, n: int = 1) -> dict[str, str]:
         RTP_PORTS=MIXER_PORTS,
         MEDIA_DIR=site.state.path / numbered("media", n),
         RUN_DIR=site.state.path / numbered("run", n),
+    )
+
+
+def gateway_env(site: Site, n: int = 1) -> dict[str, str]:
+    return _prefixed(
+        "GATEWAY",
+        ID=site.module_id("gateway", n),
+        LISTEN=f"{LOOPBACK}:{site.block(n).gateway}",
+        PUBLIC_URL=site.gateway_url(n),
+        ALLOWED_ORIGINS=",".join(site.page_origins),
     )
 
 

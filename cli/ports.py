@@ -8,8 +8,9 @@ ephemeral ports (32768): the first 360 for the mixer (180 pairs RTP and RTCP), t
 Janus. Two ``up``s at bases 8 or more apart share nothing, unless the bases are a multiple of
 296 apart (give or take 7).
 
-The second mixer, Janus or room manager of one ``up`` has the ports that the first would have at
-base + 8, the third those at base + 16, the fourth at base + 24: such ``up``s want bases 32 apart.
+The second mixer, Janus, room manager or gateway of one ``up`` has the ports that the first would
+have at base + 8, the third those at base + 16, the fourth at base + 24: such ``up``s want bases 32
+apart.
 
 >>> plan(8080).api, plan(8080).janus_admin_http
 (8080, 8087)
@@ -46,6 +47,10 @@ class Ports:
     @property
     def api(self) -> int:
         return self.base
+
+    @property
+    def gateway(self) -> int:
+        return self.base + 1
 
     @property
     def hls(self) -> int:

@@ -35,7 +35,9 @@ def janus(client: httpx.AsyncClient, admin_url: str, admin_secret: str) -> Probe
     return probe
 
 
-def room_manager(client: httpx.AsyncClient, url: str) -> Probe:
+def daemon(client: httpx.AsyncClient, url: str) -> Probe:
+    """A room manager or gateway, by its own word."""
+
     async def probe(_pid: int) -> str | None:
         answer = await _json(client, "GET", f"{url}/readyz")
         return None if answer["status_code"] == 200 else _why(answer)

@@ -124,18 +124,40 @@ def story(told: dict[str, Any]) -> list[str]:
 
 
 @with_client
-def token(
+def token(  # noqa: PLR0913 - each argument is an option of the command
     client: Client,
     out: Out,
     room: Annotated[str, typer.Argument(metavar="ROOM")],
     user: Annotated[str, typer.Option("--user", help="the user's id")],
     role: Annotated[str, typer.Option("--role", help="host or listener")],
-    ttl: Annotated[str, typer.Option("--ttl", help="such as 90s, 30m, 1h, 7d")] = "1h",
+    ttl: Annotated[str, typer.Option("--ttl", help="such as 90s, 30m, 1h; 24h at most")] = "1h",
+    grant: Annotated[
+        list[str] | None,
+        typer.Option("--grant", help="what a host may besides: air (as it is), moderate"),
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="the studio's address with it")] = False,
 ) -> None:
     """A JWT for a host or a listener. Prints the bare token, so that $(…) can take it."""
-    body = {"userId": user, "role": role, "ttlSeconds": seconds(ttl)}
+    if link and role != "host":
+        raise typer.BadParameter("--link is for hosts; listeners open /listen/ROOM without a token")
+    body: dict[str, Any] = {"userId": user, "role": role, "ttlSeconds": seconds(ttl)}
+    body |= {"grants": grant} if grant else {}
     made = client.call("POST", f"/api/rooms/{room}/tokens", body)
-    out.show(made, str(made["token"]))
+    page = f"{client.url}/studio/{room}?token={made['token']}"
+    out.show(made, page if link else str(made["token"]))
+
+
+@app.command()
+@with_client
+def revoke(
+    client: Client,
+    out: Out,
+    room: Annotated[str, typer.Argument(metavar="ROOM")],
+    user: Annotated[str, typer.Option("--user", help="whose tokens are void from now on")],
+) -> None:
+    """Take back every token that a user has for a room; who is connected with one is put out."""
+    client.call("POST", f"/api/rooms/{room}/revocations", {"userId": user})
+    out.show({"userId": user}, f"{user}'s tokens for {room} are void")
 
 
 def seconds(text: str) -> int:

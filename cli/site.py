@@ -1,7 +1,7 @@
 """Where one ``up`` stands: its folder, its ports, its module ids, and how many of each part.
 
-The n-th mixer, Janus or room manager (n from 1) has the ports and folders of the first with
-another number: see ``ports.plan``.
+The n-th mixer, Janus, room manager or gateway (n from 1) has the ports and folders of the first
+with another number: see ``ports.plan``.
 """
 
 import re
@@ -31,6 +31,7 @@ class Many:
     mixers: int = 1
     januses: int = 1
     room_managers: int = 1
+    gateways: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,20 @@ class Site:
         return [_http(self.block(n).hls) for n in _numbers(self.many.mixers)]
 
     @property
+    def gateway_urls(self) -> list[str]:
+        """What browsers connect to."""
+        return [self.gateway_url(n) for n in self.gateway_numbers]
+
+    def gateway_url(self, n: int) -> str:
+        return f"ws://{LOOPBACK}:{self.block(n).gateway}/ws"
+
+    @property
+    def page_origins(self) -> list[str]:
+        """Where browsers may have our pages from, under both names of this machine."""
+        ports = [self.block(n).api for n in self.room_manager_numbers]
+        return [f"http://{name}:{port}" for port in ports for name in (LOOPBACK, "localhost")]
+
+    @property
     def etcd_url(self) -> str:
         return self.etcd or _http(self.ports.etcd_client)
 
@@ -81,6 +96,10 @@ class Site:
     @property
     def room_manager_numbers(self) -> range:
         return _numbers(self.many.room_managers)
+
+    @property
+    def gateway_numbers(self) -> range:
+        return _numbers(self.many.gateways)
 
     @property
     def januses(self) -> list[JanusUrls]:
@@ -108,6 +127,7 @@ class Site:
         janus = [self.block(n) for n in self.janus_numbers]
         return [
             *(self.block(n).api for n in self.room_manager_numbers),
+            *(self.block(n).gateway for n in self.gateway_numbers),
             *(self.block(n).hls for n in self.mixer_numbers),
             *own_etcd,
             *(port for j in janus for port in (j.janus_ws, j.janus_admin_ws, j.janus_admin_http)),

@@ -187,6 +187,7 @@ class Up:
         site = self.site
         record = endpoints.Endpoints(
             api=site.api_url,
+            gateway=site.gateway_urls[0],
             hls=site.hls_urls[0],
             etcd=site.etcd_url,
             janus_admin=site.januses[0].admin_http,
@@ -201,6 +202,7 @@ def further(site: Site) -> dict[str, list[str]]:
     """Addresses of the second, third and fourth of each part."""
     return {
         "apis": site.api_urls[1:],
+        "gateways": site.gateway_urls[1:],
         "hls": site.hls_urls[1:],
         "janusAdmins": [janus.admin_http for janus in site.januses[1:]],
     }
@@ -210,8 +212,10 @@ def panel(site: Site, seconds: float) -> Panel:
     """What somebody who has just started it wants to know, and can paste."""
     table = Table.grid(padding=(0, 2))
     for name, value in (
+        ("Console", f"{site.api_url}/#key={site.secret('api-key')}"),
         ("REST API", f"{site.api_url}/docs"),
         *(("another", url) for url in site.api_urls[1:]),
+        *(("Gateway", url) for url in site.gateway_urls),
         *(("HLS origin", url) for url in site.hls_urls),
         ("etcd", site.etcd_url),
         *(("Janus admin", janus.admin_http) for janus in site.januses),

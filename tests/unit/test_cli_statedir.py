@@ -68,11 +68,13 @@ def test_the_lock_of_a_killed_holder_is_free(state: StateDir) -> None:
 
 
 def test_endpoints_are_private_and_read_back(state: StateDir) -> None:
-    record = endpoints.Endpoints("http://a", "http://h", "http://e", "http://j", "k", {"etcd": 1})
+    urls = ("http://a", "ws://g", "http://h", "http://e", "http://j")
+    record = endpoints.Endpoints(*urls, api_key="k", pids={"etcd": 1})
     endpoints.write(state.endpoints, record)
     assert stat.S_IMODE(state.endpoints.stat().st_mode) == 0o600
     assert endpoints.read(state.endpoints) == {
         "api": "http://a",
+        "gateway": "ws://g",
         "hls": "http://h",
         "etcd": "http://e",
         "janusAdmin": "http://j",
