@@ -161,6 +161,7 @@ class RealStage:
         self.place = Place(process.settings.ws_url, NUMBER, Epoch(7), "pin", "secret")
         self.callers: list[Caller] = []
         self._driver = driver
+        self._connection = 1
         self._tasks = tasks
 
     def host(self, user_id: str) -> Host:
@@ -193,6 +194,11 @@ class RealStage:
 
     async def create_room(self) -> None:
         await self._driver.create_room(MARKER, NUMBER, self.place.pin, self.place.secret)
+
+    async def create_room_anew(self) -> None:
+        """Once the driver is connected again."""
+        self._connection = await self._driver.connection(self._connection)
+        await self.create_room()
 
     async def destroy_room(self) -> None:
         await self._driver.destroy_room(NUMBER, self.place.secret)
