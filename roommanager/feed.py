@@ -5,7 +5,7 @@ is slow costs no memory, and hears of ten changes as one. Nobody is told the sam
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -91,16 +91,18 @@ class Feed:
         reader.spoken_to = anyio.current_time()
         while not self._over:
             await self._wait(reader)
-            async for frame in self._changes(reader):
-                yield frame
-                reader.spoken_to = anyio.current_time()
+            async with aclosing(self._changes(reader)) as changes:
+                async for frame in changes:
+                    yield frame
+                    reader.spoken_to = anyio.current_time()
             if anyio.current_time() - reader.spoken_to >= KEEP_ALIVE_SECONDS:
                 yield KEEP_ALIVE
                 reader.spoken_to = anyio.current_time()
 
     async def _wait(self, reader: Reader) -> None:
         """For news, but not so soon after the last; what comes meanwhile comes along."""
-        with anyio.move_on_after(LOOK_SECONDS):
+        quiet = reader.spoken_to + KEEP_ALIVE_SECONDS - anyio.current_time()
+        with anyio.move_on_after(min(LOOK_SECONDS, quiet)):
             await reader.news.wait()
         rest = reader.spoken_to + PACE_SECONDS - anyio.current_time()
         if rest > 0 and not self._over:
@@ -121,7 +123,7 @@ class Feed:
         # ``modules`` is an object with one member of that name, as the event's document is.
         return _frame("snapshot", '{"rooms":[' + ",".join(rooms) + "]," + modules[1:])
 
-    async def _changes(self, reader: Reader) -> AsyncIterator[bytes]:
+    async def _changes(self, reader: Reader) -> AsyncGenerator[bytes]:
         names, reader.changed = sorted(reader.changed), set()
         for at in range(0, len(names), AT_ONCE):
             await checkpoint()
