@@ -51,7 +51,7 @@ CANDIDATE = (
     *("candidate:1", "1", "udp", "2113937151", "127.0.0.1", "50000", "typ", "host"),
     *("generation", "0"),
 )
-ODDITIES = (7, -1, 2**40, None, "x" * 300, True, [], {}, 0.5)
+ODDITIES: tuple[object, ...] = (7, -1, 2**40, None, "x" * 300, True, [], {}, 0.5)
 EXTRA = (
     "a=rid:h send",
     "a=rid: ",
