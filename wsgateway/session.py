@@ -276,7 +276,9 @@ class Session:
         self._answer_joins()
 
     def _answer_joins(self) -> None:
-        participants = self._client.learn(self._roster())
+        """Who joined by a notification hears of everybody as if they came now."""
+        heard = any(join.reply.wanted for join in self._joins)
+        participants = self._client.learn(self._roster()) if heard else []
         result = {
             "roomId": self._identity.room_id,
             "userId": self._identity.user_id,
