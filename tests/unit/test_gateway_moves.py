@@ -13,6 +13,7 @@ from wsgateway.exchange import (
     Enter,
     Entered,
     EntryFailed,
+    Event,
     MediaUp,
     Note,
     Offer,
@@ -177,7 +178,7 @@ def test_news_of_a_former_place_has_no_effect() -> None:
     talk.publish()
     talk.tell(on(2))
     talk.wait(CAP_SECONDS)
-    old = [
+    old: list[Event] = [
         *(PlaceLost(1, "gone"), PeersSeen(1, (Peer(9, "eve"),)), Talking(1, 7, talking=True)),
         *(MediaUp(1), Answered(1, "old", OWN), Entered(1, OWN, ())),
         EntryFailed(1, Refusal.UNAVAILABLE, "no"),
