@@ -3,7 +3,7 @@
 ``server``, ``session`` and ``janus`` implement them; tests have their own.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from anyio.abc import TaskGroup
@@ -32,7 +32,7 @@ class Socket(Protocol):
         """Queue a text frame, without waiting; answers how many bytes the host has not taken."""
         ...
 
-    def frames(self) -> AsyncIterator[str | bytes]:
+    def frames(self) -> AsyncGenerator[str | bytes]:
         """What comes in; ends with the socket, however that ends."""
         ...
 

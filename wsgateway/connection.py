@@ -7,6 +7,7 @@ way in (or out) overtakes whatever was meant for the old place.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -153,12 +154,13 @@ class Connection:
         await self._listen()
 
     async def _listen(self) -> None:
-        async for frame in self._socket.frames():
-            self._around.metrics.received.inc()
-            if not isinstance(frame, str):
-                self._close(close(End.BINARY))
-                return
-            self.tell(Received(frame))
+        async with aclosing(self._socket.frames()) as frames:
+            async for frame in frames:
+                self._around.metrics.received.inc()
+                if not isinstance(frame, str):
+                    self._close(close(End.BINARY))
+                    return
+                self.tell(Received(frame))
 
     async def _end(self) -> None:
         for alarm in (self._expiry, self._wake):

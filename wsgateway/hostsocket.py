@@ -6,7 +6,7 @@ there are too many, the oldest makes room; no host is disturbed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -85,7 +85,7 @@ class HostSocket:
         broadcast((self._served,), text)
         return self._served.transport.get_write_buffer_size()
 
-    async def frames(self) -> AsyncIterator[str | bytes]:
+    async def frames(self) -> AsyncGenerator[str | bytes]:
         try:
             while True:
                 yield await self._served.recv()
