@@ -11,13 +11,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pkg import __version__, keys
 from pkg.errors import OnairError
 from pkg.model import RoomId
-from roommanager import execute, hosts, listeners, listing, live, pages, schemas
+from roommanager import execute, hosts, listeners, listing, schemas
 from roommanager.callers import host_may, with_api_key
 from roommanager.context import Context
 from roommanager.direct import StartRoute, may_air
 from roommanager.docs import add_docs, describe
 from roommanager.facts import RoomFacts
+from roommanager.live import routes as live_routes
 from roommanager.marks import marked
+from roommanager.pages import add_pages
 from roommanager.pins import hash_pin
 from roommanager.problems import Answer, ProblemError, described
 from roommanager.refusals import add_refusals
@@ -234,10 +236,10 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.include_router(guests)  # first: routes are tried in order, and starts must be quick
-    for routes in (api, hosts.operators, hosts.guests, live.routes, open_routes, listeners.routes):
+    for routes in (api, hosts.operators, hosts.guests, live_routes, open_routes, listeners.routes):
         app.include_router(routes)
     add_docs(app)
-    pages.add_pages(app)
+    add_pages(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     add_refusals(app)
     return app

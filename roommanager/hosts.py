@@ -83,7 +83,7 @@ async def revoke(
         found = await revoking.revoke_user(ctx.etcd, room_id, wish.user_id, now)
         log.info("user.revoked", room=room_id, user=wish.user_id)
     else:
-        raise invalid("tokenId", "send tokenId or userId")
+        raise invalid("userId", "send tokenId or userId")
     return schemas.Revoked(token_id=wish.token_id, user_id=wish.user_id, before=stamp(found.before))
 
 

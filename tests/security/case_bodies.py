@@ -15,6 +15,7 @@ LIMIT = 64 * 1024
 TAKERS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("POST", "/api/rooms", {}),
     ("POST", "/api/rooms/open/tokens", {"userId": "u", "role": "host"}),
+    ("POST", "/api/rooms/open/revocations", {"userId": "u"}),
     ("POST", "/api/rooms/shut/listen", {"pin": "none"}),
     ("PUT", "/api/modules/janus/none/mark", {"mark": "ready"}),
 )
@@ -68,11 +69,17 @@ CREATE_FIELDS: dict[str, Values] = {
     "roomId": ["", "a" * 65, "a/b", "..", "a\n", "-a", "٣", "a\0", "a b", 1, 0.5, [], {}, True],
     "pin": ["", "123", "x" * 65, "12 34", "1234\n", "\0" * 4, "é" * 4, 1234, [], {}, True],
     "metadata": [None, "x", 1, [], [1], True],
+    "maxParticipants": [0, -1, 1001, 10**30, "5", 1.5, True, [], {}],
 }
 TOKEN_FIELDS: dict[str, Values] = {
     "userId": ["", "a b", "a" * 129, "-a", "a\n", "٣", "a\r\nX: y", "a\0", 1, None, [], {}],
     "role": ["", "admin", "HOST", "host\n", 1, None, ["host"]],
     "ttlSeconds": [0, -1, 86401, 10**30, "60", 1.5, True, None, []],
+    "grants": ["air", 1, {}, True],
+}
+REVOKE_FIELDS: dict[str, Values] = {
+    "userId": ["", "a b", "a" * 129, "-a", "a\n", "٣", "../x", "a/b", "a\0", 1, [], {}],
+    "tokenId": ["", "a b", "a" * 65, "-a", "a\n", "٣", "../x", "a/b", "a\0", 1, [], {}],
 }
 LISTEN_FIELDS: dict[str, Values] = {"pin": ["x" * 65, 1234, [], {}, True]}
 MARK_FIELDS: dict[str, Values] = {
@@ -92,7 +99,7 @@ def malformed() -> Iterator[Case]:
 
 
 def fields() -> Iterator[Case]:
-    tables = (CREATE_FIELDS, TOKEN_FIELDS, LISTEN_FIELDS, MARK_FIELDS)
+    tables = (CREATE_FIELDS, TOKEN_FIELDS, REVOKE_FIELDS, LISTEN_FIELDS, MARK_FIELDS)
     for (method, path, good), table in zip(TAKERS, tables, strict=True):
         for name, value in [(key, v) for key in table for v in table[key]]:
             body = json.dumps({**good, name: value}).encode()

@@ -25,7 +25,7 @@ class Case:
     keyed: bool = True  # whether the right API key is sent along
 
 
-GOOD_IDS = {"room": "open", "kind": "janus", "module": "none"}
+GOOD_IDS = {"room": "open", "kind": "janus", "module": "none", "user": "u"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ ROUTES = (
     Route("POST", "/api/rooms/{room}/stop", _only("POST")),
     Route("GET", "/api/rooms/{room}/explain", _only("GET")),
     Route("POST", "/api/rooms/{room}/tokens", _only("POST"), TOKEN_BODY),
+    Route("POST", "/api/rooms/{room}/revocations", _only("POST"), {"userId": "u"}),
+    Route("GET", "/api/rooms/{room}/participants", _only("GET")),
+    Route("POST", "/api/rooms/{room}/participants/{user}/mute", _only("POST")),
+    Route("POST", "/api/rooms/{room}/participants/{user}/unmute", _only("POST")),
+    Route("POST", "/api/rooms/{room}/participants/{user}/kick", _only("POST")),
+    Route("GET", "/api/live", _only("GET")),
     Route("GET", "/api/modules", _only("GET")),
     Route("PUT", "/api/modules/{kind}/{module}/mark", _only("PUT"), {"mark": "ready"}),
     Route("POST", "/api/rooms/{room}/listen", _only("POST"), {}, open=True),
@@ -71,6 +77,8 @@ ROUTES = (
     Route("GET", "/healthz", _only("GET"), open=True),
     Route("GET", "/readyz", _only("GET"), open=True),
     Route("GET", "/metrics", _only("GET"), open=True),
+    Route("GET", "/", _only("GET", "HEAD"), open=True),
+    Route("GET", "/pages/config", _only("GET"), open=True),
     Route("GET", "/docs", _only("GET", "HEAD"), open=True),
     Route("GET", "/openapi.json", _only("GET", "HEAD"), open=True),
 )
@@ -105,15 +113,20 @@ BAD_IDS = {
     "at": "a@b",
     "plus": "a+b",
 }
+FINE_FOR_USERS = {"65 characters", "at", "plus"}
 
 
 def ids() -> Iterator[Case]:
     for route in ROUTES:
-        for part, wanted in (("room", "roomId"), ("kind", "kind"), ("module", "moduleId")):
+        for part, wanted in (
+            *(("room", "roomId"), ("kind", "kind"), ("module", "moduleId"), ("user", "userId")),
+        ):
             if "{" + part + "}" not in route.path:
                 continue
             name = f"{route.method} {route.path}"
             for what, value in BAD_IDS.items():
+                if part == "user" and what in FINE_FOR_USERS:
+                    continue
                 request = route.request(ids={part: value})
                 status, code = frozenset({422}), "invalid-request"
                 yield Case(f"{name}: {part} {what}", request, status, code, field=wanted)
@@ -122,6 +135,21 @@ def ids() -> Iterator[Case]:
 
 
 NOT_FOUND = frozenset({404, 405})
+BAD_ASSETS = (
+    *(
+        "",
+        ".",
+        "..",
+        "../style.css",
+        "..%2fstyle.css",
+        "%2e%2e/%2e%2e/pyproject.toml",
+        "lib",
+        "lib/",
+    ),
+    *("/etc/passwd", "//etc/passwd", "%2fetc%2fpasswd", "..%5c..%5cetc%5cpasswd", "style.css%00"),
+    *("style.css%00.js", "style.css/", "style.css%0a", "STYLE.CSS", "package.json", "index.html"),
+    *("vendor/update", "lib/../style.css", "lib%2fapi.js", "./style.css", "a" * 8000, "%ff%fe"),
+)
 
 
 def unknown() -> Iterator[Case]:
@@ -131,12 +159,16 @@ def unknown() -> Iterator[Case]:
             request = route.request(ids={"room": "nobody"})
             yield Case(f"{route.method} {route.path}: unknown", request, frozenset({404}))
     for path in (
-        *("/", "/api", "/api/", "/api/rooms/", "/API/rooms", "/api/nothing", "/api//rooms"),
+        *("/api", "/api/", "/api/rooms/", "/API/rooms", "/api/nothing", "/api//rooms"),
         *("/hls", "/hls/", "/hls/open", "/hls/open/", "/hls/open/live.m3u", "/.git/config"),
         *("/hls/open/s_5_1.ts.tmp", "/hls/open/key", "/hls/open/ffmpeg.log", "/hls/open/room.sdp"),
         *("/hls/open/s_%D9%A5_1.ts", "/hls/open/s_5_1.ts%0A", "/hls/open/s_5_1.ts%00"),
         *("/hls/open/..%2f..%2fkey", "/hls/open/%2e%2e", "/hls/open/s_99999999999999999999_1.ts"),
         *("/redoc", "/docs/oauth2-redirect", "/docs/../api", "/docs/%2e%2e%2fapi.py"),
+        *("/index.html", "/studio", "/listen/", "/listen/open/", "/pages/", "/pages/config/x"),
+        *("/assets", "/assets/", "/assets/0/style.css", "/assets/../style.css", "/web/style.css"),
+        *(f"/assets/{'0' * 16}/{name}" for name in BAD_ASSETS),
+        *("/healthz%0a", "/metrics%0A", "/openapi.json%0a", "/pages/config%0a", "/docs%0A", "/%0a"),
         *("/debug", "/static/../../etc/passwd", "/docs/swagger-ui.css.map", "/docs/x"),
     ):
         yield Case(f"GET {path}", Request("GET", path), frozenset({404}))

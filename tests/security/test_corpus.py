@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from pkg.etcd.api import KV, Etcd
-from tests.security import case_bodies, case_framing, cases
+from tests.security import case_bodies, case_framing, case_tokens, cases
 from tests.security.cases import Case
 from tests.security.wire import Answer, Request, ask
 from tests.support.room_manager import ROOT, Daemon
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.etcd, pytest.mark.anyio]
 MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
-def corpus(api_key: str) -> Iterator[Case]:
+def corpus(api_key: str, master: str) -> Iterator[Case]:
     yield from cases.ids()
     yield from cases.unknown()
     yield from cases.queries()
@@ -26,6 +26,8 @@ def corpus(api_key: str) -> Iterator[Case]:
     yield from case_bodies.kinds()
     yield from case_bodies.sizes()
     yield from case_framing.framing(api_key)
+    yield from case_tokens.refused(master)
+    yield from case_tokens.not_granted(master)
 
 
 async def stored(etcd: Etcd) -> tuple[KV, ...]:
@@ -96,7 +98,8 @@ async def test_the_corpus_gets_problems_and_writes_nothing(
     secrets = (daemon.api_key, daemon.master)
     async with daemon.etcd() as etcd:
         await make_rooms(daemon)
-        before, every = await stored(etcd), list(corpus(daemon.api_key))
+        await etcd.txn([], case_tokens.revoked(daemon.master))
+        before, every = await stored(etcd), list(corpus(daemon.api_key, daemon.master))
         for case in every:
             answer = await ask_as(daemon, case)
             found += [f"{case.name}: {fault}" for fault in faults(case, answer, secrets)]

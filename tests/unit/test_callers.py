@@ -9,8 +9,8 @@ from pkg.etcd.api import Put
 from pkg.model import RoomId
 from pkg.secrets import token_key
 from pkg.tokens import AIR, MODERATE, Role, Tokens
-from tests.support.gateway import host, put
 from tests.support.inprocess import InProcess, now, running
+from tests.support.obedience import host, put
 
 pytestmark = pytest.mark.anyio
 BLUE, RED = RoomId("blue"), RoomId("red")

@@ -11,7 +11,7 @@ import pytest
 
 from pkg import keys
 from pkg.etcd.api import Delete, Put
-from pkg.model import Kind, ModuleId, RoomId, Slot
+from pkg.model import Epoch, Kind, ModuleId, RoomId, Slot
 from roommanager.feed import KEEP_ALIVE, MAX_READERS
 from tests.support.inprocess import InProcess, running
 from tests.support.virtual import J1, heartbeat, until
@@ -119,7 +119,7 @@ async def test_a_room_is_told_anew_when_its_janus_falls_ill() -> None:
     """No key of the room changes then, but its status may."""
     async with watched() as (stage, watcher):
         await add_janus(stage)
-        slot = Slot(room_id=BLUE, epoch=1)  # type: ignore[arg-type]
+        slot = Slot(room_id=BLUE, epoch=Epoch(1))
         await stage.etcd.txn([], [Put(keys.slot(Kind.JANUS, J1, 0), slot.encode())])
         await until(lambda: len(watcher.named("modules")) > 0)
         noted = stage.context.feed

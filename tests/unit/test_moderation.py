@@ -11,8 +11,8 @@ from pkg.etcd.api import Put
 from pkg.etcd.memory import MemoryEtcd
 from pkg.model import Revocation, RoomId
 from pkg.tokens import AIR, MODERATE
-from tests.support.gateway import BLUE, Gateway, host, put
 from tests.support.inprocess import InProcess, now, running
+from tests.support.obedience import BLUE, Gateway, host, put
 
 pytestmark = pytest.mark.anyio
 PEOPLE = "/api/rooms/blue/participants"
@@ -103,6 +103,7 @@ async def test_an_order_is_gone_after_a_minute_and_with_its_room() -> None:
 async def test_a_connection_that_is_taken_over_meanwhile_gets_the_order() -> None:
     """The order was decided on for the connection before: it is decided again."""
     async with show() as (stage, gateway):
+
         async def take_over() -> None:
             await anyio.sleep(0.0035)  # he is looked up at 3 ms, the order is written at 4 ms
             await put(MemoryEtcd(stage.etcd.store, latency=0), host("ann", connection="c-2"))

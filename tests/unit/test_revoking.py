@@ -85,7 +85,7 @@ async def test_one_of_the_two_is_asked_for() -> None:
     async with running() as stage:
         await stage.client.post("/api/rooms", json={"roomId": "blue"})
         for body, field in (
-            ({}, "tokenId"),
+            ({}, "userId"),
             ({"tokenId": "a", "userId": "b"}, "userId"),
             ({"tokenId": "a/b"}, "tokenId"),
             ({"tokenId": ".."}, "tokenId"),
