@@ -40,6 +40,9 @@ _LINE = re.compile(r"[b-z]=.*|a=[a-z0-9-]{1,64}(:.+)?")  # Janus reads names in 
 _MEDIA = re.compile(r"m=audio ([0-9]{1,5}) UDP/TLS/RTP/SAVPF((?: [0-9]{1,3}){1,64})")
 _ADDRESS = re.compile(r"c=IN IP[46] ([^ ]+)")
 _OPUS = re.compile(r"a=rtpmap:([0-9]{1,3}) opus/48000/2", re.IGNORECASE)
+# A negative number makes the AudioBridge of Janus 1.1.2 write into its log for ever, and serve
+# nobody any more (tried).
+_EXTENSION = re.compile(r"a=extmap:[0-9]{1,5}(/[a-z]{1,16})? .+")
 _REFUSED = ("a=crypto:", "a=key-mgmt:", "k=")  # keys in the open: DTLS makes its own
 # Attributes that may stand without a value; Janus looks into the value of any other.
 _FLAGS = {
@@ -145,6 +148,8 @@ def _check_attributes(lines: Sequence[str]) -> None:
         raise SdpError(f"sdp has more than {MAX_SOURCES} lines a=ssrc")
     if _count(lines, "a=candidate:") > MAX_CANDIDATES:
         raise SdpError(f"sdp has more than {MAX_CANDIDATES} candidates")
+    if not all(_EXTENSION.fullmatch(line) for line in lines if line.startswith("a=extmap:")):
+        raise SdpError("sdp: a=extmap is malformed")
     for name, form in _NEEDED.items():
         _check_needed(lines, name, form)
 

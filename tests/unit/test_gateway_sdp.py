@@ -119,6 +119,8 @@ def test_candidates_that_lead_nowhere_are_left_out() -> None:
         (_replaced("c=IN IP4 0.0.0.0", "c=IN IP4 evil.example"), "c= must hold"),
         (_with("a=fingerprint"), "without a value"),
         (_with("a=mid:"), "not of the form"),
+        (_with("a=extmap:-1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"), "a=extmap"),
+        (_with("a=extmap:x urn:ietf:params:rtp-hdrext:ssrc-audio-level"), "a=extmap"),
         (_with(*["a=rtcp-mux"] * MAX_LINES), "lines; at most"),
         (_with("a=x:" + "y" * MAX_SDP), "longer than"),
         (_with("m=video 9 UDP/TLS/RTP/SAVPF 96"), "2 media lines"),
