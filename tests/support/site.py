@@ -1,6 +1,7 @@
 """Where a test's stack stands, machine by machine, and its daemons with what they are told.
 
-Machine ``n`` has a block of ports and a folder of its own, and at most one mixer and one Janus.
+Machine ``n`` has a block of ports and a folder of its own, and at most one mixer, one Janus and
+one gateway.
 The room managers live on machine 0.
 """
 
@@ -47,6 +48,14 @@ class Machine:
     def origin_url(self) -> str:
         return f"http://{HERE}:{self.first_port + 4}"
 
+    @property
+    def gateway_id(self) -> str:
+        return f"gateway-{self.name}"
+
+    @property
+    def gateway_listen(self) -> str:
+        return f"{HERE}:{self.first_port + 9}"
+
     def called(self, part: str) -> str:
         """``mixer``, ``mixer-1``, …: in reports and as the log's name."""
         return f"{part}-{self.number}" if self.number else part
@@ -79,6 +88,10 @@ class Site:
 
     def api_url(self, number: int = 0) -> str:
         return f"http://{HERE}:{self.machines[0].first_port + 5 + number}"
+
+    def gateway_url(self, number: int = 0) -> str:
+        """Without the path."""
+        return f"ws://{self.machines[number].gateway_listen}"
 
     def secret(self, name: str, value: bytes) -> str:
         """Path of a file that holds it."""
@@ -123,6 +136,17 @@ def room_manager(site: Site, number: int) -> Daemon:
         "ONAIR_ROOM_MANAGER_API_KEY_FILE": site.secret("api-key", site.api_key.encode()),
     }
     return Daemon(f"room-manager-{number}", "roommanager", _common(site) | own, site.folder)
+
+
+def gateway(site: Site, place: Machine) -> Daemon:
+    """Lets the pages of all room managers in."""
+    own = {
+        "ID": place.gateway_id,
+        "LISTEN": place.gateway_listen,
+        "ALLOWED_ORIGINS": ",".join(site.api_url(n) for n in range(4)),
+    }
+    env = _common(site) | {f"ONAIR_GATEWAY_{name}": value for name, value in own.items()}
+    return Daemon(place.called("gateway"), "wsgateway", env, site.folder)
 
 
 def janus_manager_env(site: Site, place: Machine) -> dict[str, str]:

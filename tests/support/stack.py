@@ -12,6 +12,7 @@ is left: no process, no FFmpeg, no key. Any part may be killed, paused and start
   are the first's) with the same verbs each, and ``kill_host()``, ``pause_host()``,
   ``resume_host()``, ``start()`` for both.
 - ``stack.room_managers[n]``, at ``stack.site.api_url(n)``.
+- ``stack.gateways[n]``, at ``stack.site.gateway_url(n)``; none unless asked for.
 - ``stack.etcds``: with ``etcds=1`` or ``3`` servers of the stack's own (``kill()``, ``launch()``,
   ``pause()``, ``resume()``), else empty: the shared one must not be touched.
 
@@ -78,6 +79,7 @@ class Size:
     mixers: int = 1
     januses: int = 1
     etcds: int = 0
+    gateways: int = 0
 
 
 class Stack:
@@ -92,6 +94,7 @@ class Stack:
         self.room_managers = [sites.room_manager(site, n) for n in range(size.room_managers)]
         self.mixers = [MixerHost(site, place) for place in site.machines[: size.mixers]]
         self.janus_hosts = [JanusHost(site, place) for place in site.machines[: size.januses]]
+        self.gateways = [sites.gateway(site, place) for place in site.machines[: size.gateways]]
         self.public = httpx.AsyncClient(base_url=site.api_url(), trust_env=False, timeout=60)
         self.http = httpx.AsyncClient(
             base_url=site.api_url(),
@@ -114,7 +117,8 @@ class Stack:
 
     @property
     def daemons(self) -> list[Daemon]:
-        return [*self.room_managers, *(host.manager for host in self.janus_hosts), *self.mixers]
+        managers = (host.manager for host in self.janus_hosts)
+        return [*self.room_managers, *managers, *self.mixers, *self.gateways]
 
     def logs(self) -> dict[str, str]:
         """What each part said last, for a failed test's report."""
@@ -219,7 +223,7 @@ class Stack:
         """Whatever there is of rooms, anywhere; empty values when nothing is."""
         found = await self.keys()
         return {
-            "keys": sorted(key for key in found if not key.endswith(NOT_OF_ROOMS)),
+            "keys": sorted(key for key in found if not _is_of_the_fleet(key)),
             "ffmpegs": self.ffmpegs(),
             "janus rooms": await self.janus_rooms(),
             "files": self.files(),
@@ -239,7 +243,7 @@ class Stack:
     async def start_all(self) -> None:
         for janus_host in self.janus_hosts:
             janus_host.start()
-        for daemon in (*self.room_managers, *self.mixers):
+        for daemon in (*self.room_managers, *self.mixers, *self.gateways):
             daemon.start()
         await self.ready()
 
@@ -255,9 +259,8 @@ class Stack:
 
     async def _is_ready(self) -> bool:
         try:
-            for number in range(len(self.room_managers)):
-                answer = await self.public.get(f"{self.site.api_url(number)}/readyz")
-                if answer.status_code != 200:
+            for url in self._readiness():
+                if (await self.public.get(url)).status_code != 200:
                     return False
             modules = (await self.http.get("/api/modules")).json()["modules"]
         except httpx.TransportError:
@@ -265,6 +268,12 @@ class Stack:
         healthy = {m["moduleId"] for m in modules if m["health"] == "healthy"}
         mixers = {mixer.module_id for mixer in self.mixers}
         return healthy >= mixers | {host.module_id for host in self.janus_hosts}
+
+    def _readiness(self) -> Iterator[str]:
+        for number in range(len(self.room_managers)):
+            yield f"{self.site.api_url(number)}/readyz"
+        for number in range(len(self.gateways)):
+            yield self.site.gateway_url(number).replace("ws://", "http://", 1) + "/readyz"
 
     async def aclose(self) -> None:
         for daemon in self.daemons:
@@ -277,6 +286,11 @@ class Stack:
         await self.http.aclose()
         if not self.etcds:
             await self.etcd.txn([], [DeletePrefix("/")])
+
+
+def _is_of_the_fleet(key: str) -> bool:
+    """A module's or a gateway's own, whatever rooms there are."""
+    return key.endswith(NOT_OF_ROOMS) or key.startswith(keys.GATEWAYS)
 
 
 @contextmanager
@@ -293,7 +307,7 @@ def _machines(folder: Path, size: Size) -> Iterator[list[Machine]]:
     with ExitStack() as blocks:
         yield [
             sites.machine(folder, number, blocks.enter_context(port_block()))
-            for number in range(max(size.mixers, size.januses))
+            for number in range(max(size.mixers, size.januses, size.gateways))
         ]
 
 
@@ -307,12 +321,13 @@ async def running(
     mixers: int = 1,
     januses: int = 1,
     etcds: int = 0,
+    gateways: int = 0,
     capacity: int = 20,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Stack]:
     """``settings``: ``ONAIR_…`` variables for every daemon. ``etcds`` > 0 ignores ``etcd_url``."""
     assert 1 <= room_managers <= MAX_ROOM_MANAGERS
-    size = Size(room_managers, mixers, januses, etcds)
+    size = Size(room_managers, mixers, januses, etcds, gateways)
     with _machines(folder, size) as machines, _etcds(size, etcd_url) as (servers, urls):
         site = Site(folder, urls, namespace, machines, capacity, settings or {})
         etcd = EtcdClient(EtcdOptions(endpoints=urls, namespace=namespace, deadline=ETCD_SECONDS))
