@@ -173,6 +173,8 @@ class World:
     def fail(self, why: BaseException) -> None:
         """End the example with the first law that was broken."""
         self.failure = self.failure or why
+        for daemon in self.daemons.values():
+            daemon.fridge.thaw()  # who is frozen cannot end
         self.tasks.cancel_scope.cancel()
 
     # -- the truth about modules -----------------------------------------------------------
