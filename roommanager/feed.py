@@ -21,6 +21,7 @@ from roommanager.view import View
 PACE_SECONDS = 0.25  # between what a reader is sent: four times a second at most
 LOOK_SECONDS = 5.0  # what no key tells (a module in doubt, etcd away) is looked at so often
 KEEP_ALIVE_SECONDS = 15.0
+FLEET_SECONDS = 1.0
 AT_ONCE = 50  # rooms put into words before others get a turn
 MAX_READERS = 100
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -45,6 +46,7 @@ class Feed:
         self._public_url = public_url
         self._readers: set[Reader] = set()
         self._over = False
+        self._fleet: tuple[float, str] | None = None  # when it was put into words; for all readers
         view.informer.on_change(self._note)
 
     @asynccontextmanager
@@ -73,9 +75,11 @@ class Feed:
 
     def _note(self, key: str) -> None:
         """Whose status may be another one now. A module's health is its rooms', too."""
+        room, module = keys.parse_room(key), keys.parse_module(key)
+        if module is not None:
+            self._fleet = None
         if not self._readers:
             return
-        room, module = keys.parse_room(key), keys.parse_module(key)
         rooms = {room[0]} if room else set()
         if module is not None and module[2] == "heartbeat":
             found = self._view.fleet.get(module[0], module[1])
@@ -169,7 +173,11 @@ class Feed:
         return _json(schemas.room(facts, self._public_url))
 
     def _modules(self) -> str:
-        return _json(schemas.modules(self._view.fleet, self._judged))
+        """JSON. What is held of a module may change without any key."""
+        now = anyio.current_time()
+        if self._fleet is None or now - self._fleet[0] >= FLEET_SECONDS:
+            self._fleet = now, _json(schemas.modules(self._view.fleet, self._judged))
+        return self._fleet[1]
 
 
 def _json(answer: schemas.Answer) -> str:

@@ -38,6 +38,24 @@ async def test_bodies_problems_and_the_key_are_described() -> None:
     assert "HTTPValidationError" not in found["components"]["schemas"]
 
 
+async def test_what_hosts_may_do_is_described() -> None:
+    paths = (await document())["paths"]
+    people = "/api/rooms/{roomId}/participants"
+    for path, method in (
+        *((people, "get"), (f"{people}/{{userId}}/mute", "post"), ("/api/live", "get")),
+        *((f"{people}/{{userId}}/kick", "post"), ("/api/rooms/{roomId}/start", "post")),
+        ("/api/rooms/{roomId}/revocations", "post"),
+    ):
+        operation = paths[path][method]
+        assert operation["security"] == [{"HTTPBearer": []}]
+        assert {"401", "403", "503"} <= set(operation["responses"])
+        assert operation["description"]
+    assert list(paths["/api/live"]["get"]["responses"]["200"]["content"]) == ["text/event-stream"]
+    asked = paths["/api/rooms/{roomId}/tokens"]["post"]["requestBody"]["content"]
+    assert "grants" in asked["application/json"]["schema"]["properties"]
+    assert "security" not in paths["/pages/config"]["get"]
+
+
 async def test_every_operation_has_an_id_of_its_own() -> None:
     operations = [o for path in (await document())["paths"].values() for o in path.values()]
     assert len({o["operationId"] for o in operations}) == len(operations)
