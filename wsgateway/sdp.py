@@ -40,8 +40,8 @@ _LINE = re.compile(r"[b-z]=.*|a=[a-z0-9-]{1,64}(:.+)?")  # Janus reads names in 
 _MEDIA = re.compile(r"m=audio ([0-9]{1,5}) UDP/TLS/RTP/SAVPF((?: [0-9]{1,3}){1,64})")
 _ADDRESS = re.compile(r"c=IN IP[46] ([^ ]+)")
 _OPUS = re.compile(r"a=rtpmap:([0-9]{1,3}) opus/48000/2", re.IGNORECASE)
-# A negative number makes the AudioBridge of Janus 1.1.2 write into its log for ever, and serve
-# nobody any more (tried).
+# A negative number, or one that overflows to such, makes the AudioBridge of Janus 1.1.2 write into
+# its log for ever, and serve nobody any more (tried).
 _EXTENSION = re.compile(r"a=extmap:[0-9]{1,5}(/[a-z]{1,16})? .+")
 _REFUSED = ("a=crypto:", "a=key-mgmt:", "k=")  # keys in the open: DTLS makes its own
 # Attributes that may stand without a value; Janus looks into the value of any other.

@@ -6,6 +6,7 @@ ONAIR_TEST_FUZZ_CASES=20000 ONAIR_TEST_FUZZ_SEED=7.
 
 import os
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -42,7 +43,9 @@ async def stage(process: RealJanus) -> AsyncIterator[RealStage]:
 
 
 def unchecked(text: object) -> str:
-    return str(text)
+    """But for what is known: of a negative extension id, or one that overflows to such, the
+    AudioBridge of Janus 1.1.2 writes a log for ever."""
+    return re.sub(r"extmap:(-|[0-9]{6,})", "extmap:", str(text))
 
 
 @pytest.mark.timeout(120 + CASES)

@@ -19,6 +19,7 @@ from pkg.janus import wire
 from pkg.janus.wire import MalformedReplyError
 from pkg.model import Epoch, ModuleId, RoomId
 
+PACKET_SECONDS = 0.02
 BLUE = Marker(ModuleId("j1"), RoomId("blue"), Epoch(7))
 
 room_ids = st.from_regex(keys.ROOM_ID_PATTERN, fullmatch=True).map(RoomId)
@@ -68,6 +69,13 @@ def test_a_created_room_is_private_locked_and_leaves_no_file() -> None:
     assert body["record"] is False
     assert body["sampling_rate"] == 48_000
     assert (body["pin"], body["secret"], body["admin_key"]) == ("pin", "secret", "key")
+
+
+def test_it_is_told_within_half_a_second_who_talks() -> None:
+    """Of two judgements the second sees all of the talking."""
+    body = messages.creation("key", BLUE, 123456, "pin", "secret")
+    assert (body["audiolevel_ext"], body["audiolevel_event"]) == (True, True)
+    assert 2 * body["audio_active_packets"] * PACKET_SECONDS <= 0.5
 
 
 def test_a_forward_never_starves() -> None:
