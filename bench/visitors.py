@@ -1,0 +1,138 @@
+"""Who visits the pages: a host in the studio, a listener; and what they notice of it, in seconds."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+from playwright.async_api import BrowserContext, Page, expect
+
+from bench.browser import Heard, Sample, heard
+from bench.chromium import HEARD_DB, PATIENCE_MS, Tone, level, loudest
+
+LIVE = "You are live."
+POLL_SECONDS = 0.05
+WITHIN_SECONDS = PATIENCE_MS / 1000
+
+# Notes twice a tenth of a second how far the <audio> is; the name of this load of the page with it.
+WATCH = """(audio) => {
+  window.noted = [];
+  setInterval(() => window.noted.push([performance.now() / 1000, audio.currentTime]), 50);
+}"""
+NOTED = "[performance.timeOrigin, window.noted ?? []]"
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """One host's page. ``click`` answers when it was clicked, as ``anyio.current_time()``."""
+
+    page: Page
+
+    @classmethod
+    async def enter(cls, context: BrowserContext, link: str) -> "Studio":
+        """With the microphone open."""
+        page = await context.new_page()
+        await page.goto(link)
+        await expect(page.locator("#go")).to_be_visible(timeout=PATIENCE_MS)
+        return cls(page)
+
+    async def click(self, name: str) -> float:
+        await self.page.get_by_role("button", name=name, exact=True).click()
+        return anyio.current_time()
+
+    async def go_live(self) -> float:
+        """Answers when it was clicked; it is live by now."""
+        button = self.page.locator("#go")
+        await expect(button).to_be_enabled(timeout=PATIENCE_MS)
+        clicked = anyio.current_time()
+        await button.click()
+        await self.is_live()
+        return clicked
+
+    async def is_live(self) -> None:
+        await expect(self.page.locator("#network")).to_have_text(LIVE, timeout=PATIENCE_MS)
+
+    async def is_not_live(self) -> None:
+        await expect(self.page.locator("#network")).not_to_have_text(LIVE, timeout=PATIENCE_MS)
+
+    async def says(self, words: str) -> None:
+        await expect(self.page.locator("#notice")).to_contain_text(words, timeout=PATIENCE_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listener's page."""
+
+    page: Page
+
+    @classmethod
+    async def open(cls, context: BrowserContext, url: str) -> "Listener":
+        page = await context.new_page()
+        await page.goto(url)
+        return cls(page)
+
+    async def play(self) -> float:
+        clicked = anyio.current_time()
+        await self.page.get_by_role("button", name="Play").click()
+        return clicked
+
+    async def says(self, words: str | re.Pattern[str]) -> None:
+        await expect(self.page.locator("#state")).to_have_text(words, timeout=PATIENCE_MS)
+
+    async def watch(self) -> None:
+        """From now on ``seen`` knows."""
+        await self.page.locator("#audio").evaluate(WATCH)
+
+    async def time(self) -> float:
+        return float(await self.page.locator("#audio").evaluate("(audio) => audio.currentTime"))
+
+    async def goes_on(self) -> None:
+        """Wait until it plays on from where it is now."""
+        before = await self.time()
+        await until(lambda: self._is_past(before + 0.5))
+
+    async def _is_past(self, time: float) -> bool:
+        return await self.time() > time
+
+    async def seen(self) -> Heard:
+        """What happened since ``watch``. A page that was loaded again knows nothing of it."""
+        load, noted = await self.page.evaluate(NOTED)
+        if not noted:
+            return Heard(0.0, 0.0, reloads=1, fatal=0, advances=False)
+        return heard([Sample(at, time, load, 0, ()) for at, time in noted])
+
+
+async def until(fact: Callable[[], Awaitable[bool]], within: float = WITHIN_SECONDS) -> float:
+    """Wait for it; answers when it was so. Raises TimeoutError."""
+    with anyio.fail_after(within):
+        while not await fact():
+            await anyio.sleep(POLL_SECONDS)
+    return anyio.current_time()
+
+
+async def tone(page: Page, hertz: float) -> float:
+    """Wait until this tone is in what the page plays, beside others too; answers when."""
+
+    async def is_there() -> bool:
+        return await level(page, hertz) > HEARD_DB
+
+    return await until(is_there)
+
+
+async def silence(page: Page, hertz: float) -> float:
+    """Wait until this tone is not in it any more; answers when."""
+
+    async def is_gone() -> bool:
+        return await level(page, hertz) < HEARD_DB
+
+    return await until(is_gone)
+
+
+async def only(page: Page, hertz: float) -> Tone:
+    """Wait until this tone is the loudest one; answers it."""
+
+    async def is_it() -> bool:
+        return (await loudest(page)).is_at(hertz)
+
+    await until(is_it)
+    return await loudest(page)
