@@ -6,6 +6,7 @@ since every write is guarded.
 """
 
 import random
+from collections.abc import Iterable
 
 import anyio
 import structlog
@@ -39,6 +40,7 @@ from roommanager.wishes import Sources
 log = structlog.get_logger()
 WORKERS = 8
 SHOWN_SECONDS = 0.25  # the copy is given so long to show our own write, lest it be tried twice
+LEAST_SECONDS = 0.001  # of a wait that is left over by rounding the clock may show nothing
 NOWHERE_SECONDS = 5.0  # nobody can take the room; looked at sooner if the fleet changes
 
 
@@ -85,7 +87,7 @@ class RoomController:
             if wait is None:
                 return None  # our own write has come back through the copy
             waits.append(wait)
-        return min((wait for wait in waits if wait), default=None)
+        return _soonest(waits)
 
     async def _try(self, facts: RoomFacts, live: LiveMeta, action: Action) -> float | None:
         """None if it is done, else when to try again: seconds."""
@@ -219,3 +221,13 @@ class RoomController:
             self._slot_holders[key] = Slot.decode(kv.value).room_id
         except ValidationError as error:
             log.error("slot.undecodable", key=key, errors=error.error_count())
+
+
+def _soonest(waits: Iterable[float | None]) -> float | None:
+    """When to look again; None if never.
+
+    >>> _soonest([None, 7e-15, 3.0]), _soonest([None, 0.0])
+    (0.001, None)
+    """
+    soonest = min((wait for wait in waits if wait), default=None)
+    return None if soonest is None else max(soonest, LEAST_SECONDS)
