@@ -16,8 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from bench.caller import Caller
 from janusmanager.messages import PLUGIN
-from tests.support.caller import Caller
 
 KEEPALIVE_SECONDS = 20.0  # Janus forgets a silent session after 60 s
 ANSWER_SECONDS = 30.0

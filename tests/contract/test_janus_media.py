@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.bot import Bot, BotError
+from bench.tone import peak
 from janusmanager import messages
 from janusmanager.api import Marker
 from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
-from tests.support.bot import Bot, BotError
 from tests.support.janus import PATIENT, RealJanus, running
-from tests.support.tone import peak
 
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
 

@@ -16,10 +16,10 @@ import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
+from bench.bot import Bot, BotError
 from cli import leftovers
 from pkg.etcd.client import EtcdClient, EtcdOptions
 from tests.support import stack
-from tests.support.bot import Bot, BotError
 from tests.support.listener import Listener
 from tests.support.stack import marked, until
 from tests.support.up import Running, Starter

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from bench.tone import peak
 from mixer import files
 from mixer.api import Mix, Running
 from mixer.driver import FfmpegProcesses
@@ -23,7 +24,6 @@ from mixer.playlist import segments
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.ffmpeg import HERE, end_all, free_port
 from tests.support.rtp import tone
-from tests.support.tone import peak
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ffmpeg]
 

@@ -8,12 +8,12 @@ from typing import Protocol, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from bench.bot import Bot
+from bench.caller import Caller
 from janusmanager.api import Marker
 from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
-from tests.support.bot import Bot
-from tests.support.caller import Caller
 from tests.support.fake_audiobridge import FakeAudioBridges
 from tests.support.janus import PATIENT, RealJanus
 from wsgateway.api import AudioBridge, Tell

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from numpy.typing import NDArray
 
-from tests.support.tone import peak
+from bench.tone import peak
 
 POLL_SECONDS = 0.2
 

@@ -29,6 +29,7 @@ from typing import Any
 import anyio
 import httpx
 
+from bench.bot import Bot
 from janusmanager import messages
 from pkg import keys
 from pkg.etcd.api import DeletePrefix, Etcd
@@ -36,7 +37,6 @@ from pkg.etcd.client import EtcdClient, EtcdOptions
 from pkg.model import JanusState, LiveMeta, RoomId
 from pkg.secrets import host_pin
 from tests.support import site as sites
-from tests.support.bot import Bot
 from tests.support.daemon import Daemon
 from tests.support.etcd import EtcdServer, cluster
 from tests.support.hosts import JanusHost, MixerHost, marked
