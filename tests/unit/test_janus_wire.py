@@ -3,22 +3,22 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkg.janus import wire
 from pkg.janus.wire import Failure, MalformedReplyError
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-)
+words = st.text(max_size=5)
+plain = st.none() | st.booleans() | st.integers() | words
+json_values = plain | st.lists(plain, max_size=2) | st.dictionaries(words, plain, max_size=2)
 messages = st.dictionaries(
     st.sampled_from(("transaction", "janus", "response", "error", "error_code", "plugindata")),
     json_values | st.fixed_dictionaries({"data": json_values}),
 )
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_a_text_is_an_object_or_malformed(text: str | bytes) -> None:
     try:
@@ -32,6 +32,7 @@ def test_a_deep_text_is_malformed() -> None:
         wire.read("[" * 200_000)
 
 
+@settings(deadline=None)
 @given(messages)
 def test_a_message_is_a_reply_or_malformed(message: dict[str, Any]) -> None:
     try:
