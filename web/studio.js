@@ -21,10 +21,11 @@ const NETWORK = {
   joined: "Connected. Setting up the sound…",
   live: "You are live.",
   reconnecting: "The connection was lost. Connecting again by itself…",
+  blocked: "No sound gets through: this network may block UDP. Trying again; another one may help.",
 };
 const OVER = {
   left: "You have left the room.",
-  expired: "Your invitation has run out. Ask for a new link.",
+  expired: "Your invitation has run out, or was taken back. Ask for a new link.",
   kicked: "A moderator has removed you from the room.",
   closed: "The broadcast has ended.",
   elsewhere: "You are already in this room in another tab or on another device.",
@@ -33,6 +34,11 @@ const OVER = {
   refused: "The server has closed the connection.",
   unreachable: "The server cannot be reached. Check the network, then try again.",
   failed: "Something went wrong on this page.",
+};
+const ASKED = {
+  mutedBy: "has muted you. You can unmute yourself.",
+  unmutedBy: "has unmuted you: you are heard again.",
+  unmuteRequested: "asks you to unmute yourself.",
 };
 
 const roomId = roomOfPage();
@@ -167,7 +173,7 @@ function join(takeover) {
   show.addEventListener("people", ({ detail }) => showPeople(detail));
   show.addEventListener("asked", ({ detail }) => asked(detail));
   show.addEventListener("over", ({ detail }) => over(detail));
-  setMuted(false);
+  showMuted(false);
   byId("before").hidden = true;
   byId("during").hidden = false;
   show.start();
@@ -175,17 +181,20 @@ function join(takeover) {
 }
 
 function setMuted(wanted) {
+  showMuted(wanted);
+  notice("");
+  show.setMuted(wanted);
+}
+
+function showMuted(wanted) {
   muted = wanted;
   byId("mute").setAttribute("aria-pressed", String(muted));
   say(byId("mute"), muted ? "Unmute" : "Mute");
-  show.setMuted(muted);
 }
 
 function asked({ method, params }) {
-  if (method === "mutedBy") {
-    setMuted(true);
-    notice(`${params.by} has muted you. You can unmute yourself.`, "warn");
-  } else notice(`${params.by} asks you to unmute yourself.`, "warn");
+  if (method !== "unmuteRequested") showMuted(method === "mutedBy");
+  notice(`${params.by} ${ASKED[method]}`, "warn");
 }
 
 function over({ reason, words }) {
@@ -207,6 +216,7 @@ function offerTakeover() {
 }
 
 async function stop() {
+  byId("confirm").returnValue = ""; // or Esc would answer as the last time
   byId("confirm").showModal();
   byId("confirm").addEventListener("close", stopIfConfirmed, { once: true });
 }

@@ -41,6 +41,7 @@ export class Gateway extends EventTarget {
 
   /** Ask; answers the result. Throws RpcError, or CloseError if the socket ends first. */
   request(method, params = {}) {
+    if (!this.isOpen) return Promise.reject(new CloseError({ code: 1006, reason: "" }));
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

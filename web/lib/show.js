@@ -25,7 +25,7 @@ const FINAL = {
 };
 
 /**
- * Events: `state` ("connecting", "joined", "live", "reconnecting"), `people` (list of
+ * Events: `state` ("connecting", "joined", "live", "reconnecting", "blocked": no way for the sound), `people` (list of
  * participants), `asked` (a moderator's notification {method, params}), `over` {reason, words}.
  */
 export class Show extends EventTarget {
@@ -38,6 +38,8 @@ export class Show extends EventTarget {
   #iceServers = [];
   #state = "";
   #muted = false;
+  #wasIn = false;
+  #attempt = 0; // to publish; only the last one counts
 
   /** options: {gateways: () => Promise<urls>, token, display, track, audio, takeover} */
   constructor(options) {
@@ -76,11 +78,12 @@ export class Show extends EventTarget {
 
   // --- the connection ---
 
+  /** One loop at a time: two would take the room over from each other. */
   async #keepTrying(takeover) {
     const until = performance.now() + GIVE_UP_MS;
     for (let wait = FIRST_RETRY_MS; !this.#over; wait = Math.min(2 * wait, LONGEST_RETRY_MS)) {
       try {
-        return await this.#connect(takeover);
+        return await this.#connect(takeover || this.#wasIn);
       } catch (error) {
         if (this.#isFinal(error)) return;
         if (performance.now() > until) return this.#end("unreachable", error.message);
@@ -94,14 +97,24 @@ export class Show extends EventTarget {
     if (urls.length === 0) throw new CloseError({ code: 1006, reason: "no gateway is running" });
     const url = urls[this.#tried++ % urls.length];
     const gateway = await Gateway.open(url, this.#options.token, { takeover });
-    this.#gateway = gateway;
+    try {
+      await this.#join(gateway);
+    } catch (error) {
+      gateway.close();
+      throw error;
+    }
+  }
+
+  async #join(gateway) {
     gateway.addEventListener("notification", ({ detail }) => this.#notified(gateway, detail));
-    gateway.addEventListener("closed", ({ detail }) => this.#lost(gateway, detail));
     const joined = await gateway.request("join", { display: this.#options.display });
+    this.#gateway = gateway;
+    gateway.addEventListener("closed", ({ detail }) => this.#lost(gateway, detail));
+    this.#wasIn = true; // what is left of our own connection must not lock us out
     this.#iceServers = joined.iceServers;
     this.#showPeople(joined.participants);
     this.#become("joined");
-    await this.#publish();
+    this.#publishAgain();
   }
 
   #lost(gateway, closed) {
@@ -109,7 +122,7 @@ export class Show extends EventTarget {
     this.#gateway = null;
     if (this.#isFinal(new CloseError(closed))) return;
     this.#become("reconnecting");
-    this.#keepTrying(true); // what is left of our own connection must not lock us out
+    this.#keepTrying(true);
   }
 
   #isFinal(error) {
@@ -133,9 +146,24 @@ export class Show extends EventTarget {
 
   // --- the sound ---
 
-  /** With a new peer connection each time: the other end is a new one, too. */
-  async #publish() {
+  /** Until it is done, or a later attempt or another connection makes this one void. */
+  async #publishAgain() {
+    const attempt = ++this.#attempt;
     const gateway = this.#gateway;
+    for (let wait = FIRST_RETRY_MS; ; wait = Math.min(2 * wait, LONGEST_RETRY_MS)) {
+      if (this.#over || !gateway?.isOpen || attempt !== this.#attempt) return;
+      try {
+        return await this.#publish(gateway);
+      } catch (error) {
+        if (attempt !== this.#attempt || gateway !== this.#gateway) return;
+        if (this.#isFinal(error)) return;
+      }
+      await pause(wait * (0.5 + Math.random()));
+    }
+  }
+
+  /** With a new peer connection each time: the other end is a new one, too. */
+  async #publish(gateway) {
     this.#peer?.close();
     const peer = new RTCPeerConnection({ iceServers: this.#iceServers });
     this.#peer = peer;
@@ -160,24 +188,18 @@ export class Show extends EventTarget {
   #connectionChanged(peer) {
     if (peer !== this.#peer || this.#over) return;
     if (peer.connectionState === "connected") this.#become("live");
-    if (peer.connectionState === "failed") this.#publishAgain();
+    if (peer.connectionState === "failed") {
+      this.#become("blocked");
+      this.#publishAgain();
+    }
     if (peer.connectionState === "disconnected") {
       this.#become("reconnecting");
-      setTimeout(() => peer.connectionState === "disconnected" && this.#publishAgain(), SETTLE_MS);
+      setTimeout(() => this.#stillAway(peer), SETTLE_MS);
     }
   }
 
-  async #publishAgain() {
-    if (this.#over || !this.#gateway?.isOpen) return; // a new connection publishes, too
-    this.#become("reconnecting");
-    const gateway = this.#gateway;
-    try {
-      await this.#publish();
-    } catch (error) {
-      if (this.#isFinal(error) || gateway !== this.#gateway) return;
-      await pause(FIRST_RETRY_MS + Math.random() * 1000);
-      this.#publishAgain();
-    }
+  #stillAway(peer) {
+    if (peer === this.#peer && peer.connectionState === "disconnected") this.#publishAgain();
   }
 
   // --- what the gateway tells ---
@@ -194,14 +216,17 @@ export class Show extends EventTarget {
         return this.#tellPeople();
       case "roomMoved":
         this.#showPeople(params.participants);
+        this.#become("reconnecting");
         return this.#publishAgain();
       case "mediaLost":
+        this.#become("reconnecting");
         return this.#publishAgain();
       case "roomClosed":
         return this.#end("closed", params.reason ?? "");
       case "mutedBy":
-        this.#muted = true;
-        this.#options.track.enabled = false;
+      case "unmutedBy": // the gateway has done it: telling it again would make it our own wish
+        this.#muted = method === "mutedBy";
+        this.#options.track.enabled = !this.#muted;
         return this.#tell("asked", { method, params });
       case "unmuteRequested":
         return this.#tell("asked", { method, params });
