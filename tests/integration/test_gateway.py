@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -84,7 +84,7 @@ def forged(key: bytes = KEY, headers: dict[str, object] | None = None, **claims:
 
 
 def bad_tokens() -> dict[str, str]:
-    unsigned = jwt.encode({"sub": "ann"}, None, algorithm="none")
+    unsigned = jwt.encode({"sub": "ann"}, "", algorithm="none")
     return {
         "empty": "",
         "no token at all": "e.y.J",
@@ -227,9 +227,10 @@ async def too_fast(socket: ClientConnection) -> None:
     ("misbehave", "code"),
     [(binary, 1003), (not_utf8, 1007), (too_fast, 1008), (too_big, 1009), (too_big_in_parts, 1009)],
 )
-async def test_frames_that_are_not_taken(one: GatewayProcess, misbehave: object, code: int) -> None:
-    assert callable(misbehave)
-    async with host(one, f"user-{misbehave.__name__}") as socket:
+async def test_frames_that_are_not_taken(
+    one: GatewayProcess, misbehave: Callable[[ClientConnection], Awaitable[None]], code: int
+) -> None:
+    async with host(one, f"user{code}", takeover=True) as socket:
         try:
             await misbehave(socket)
         finally:
