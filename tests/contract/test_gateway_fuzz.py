@@ -7,17 +7,16 @@ ONAIR_TEST_FUZZ_CASES=20000 ONAIR_TEST_FUZZ_SEED=7.
 import os
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.support import sdp_mutations
-from tests.support.audiobridge_stage import Host, RealStage, real_stage
-from tests.support.janus import RealJanus, running
+from tests.support.audiobridge_stage import Host, RealStage, process, stage
 from wsgateway import sdp
 from wsgateway.exchange import Offer, PlaceLost, Trickle
 
+__all__ = ["process", "stage"]
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
 
 CASES = int(os.environ.get("ONAIR_TEST_FUZZ_CASES", "200"))  # noqa: TID251
@@ -28,18 +27,6 @@ TONE = 440.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[RealJanus]:
-    with running(tmp_path / "janus") as real:
-        yield real
-
-
-@pytest.fixture
-async def stage(process: RealJanus) -> AsyncIterator[RealStage]:
-    async with real_stage(process) as real:
-        yield real
 
 
 def unchecked(text: object) -> str:

@@ -1,16 +1,14 @@
 """What every AudioBridge of a host must do, fake (virtual time) or on the real Janus."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
-import trio.testing
 
 from tests.support.audiobridge_stage import PATIENCE_SECONDS, FakeStage, Host, Stage, real_stage
-from tests.support.janus import RealJanus, running
+from tests.support.janus import RealJanus
+from tests.support.janus_kinds import anyio_backend, kind, process
 from wsgateway.exchange import (
     Entered,
     EntryFailed,
@@ -25,25 +23,8 @@ from wsgateway.exchange import (
     Trickle,
 )
 
+__all__ = ["anyio_backend", "kind", "process"]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.janus)])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def anyio_backend(kind: str) -> object:
-    if kind == "real":
-        return "asyncio"
-    return ("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})
-
-
-@pytest.fixture
-def process(kind: str, tmp_path: Path) -> Iterator[RealJanus | None]:
-    with running(tmp_path / "janus") if kind == "real" else nullcontext() as real:
-        yield real
 
 
 @pytest.fixture

@@ -1,17 +1,16 @@
 """Hosts' audio and broken lines on the real Janus: what the fake cannot show."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
-from tests.support.audiobridge_stage import PATIENCE_SECONDS, Host, RealStage, real_stage
-from tests.support.janus import RealJanus, running
+from tests.support.audiobridge_stage import PATIENCE_SECONDS, Host, RealStage, process, stage
+from tests.support.janus import RealJanus
 from tests.support.proxy import Proxy, proxied
 from wsgateway.exchange import (
     Entered,
@@ -25,6 +24,7 @@ from wsgateway.exchange import (
 )
 from wsgateway.janus import ENTER_SECONDS
 
+__all__ = ["process", "stage"]
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
 
 LOW, HIGH = 440.0, 1000.0
@@ -33,18 +33,6 @@ LOW, HIGH = 440.0, 1000.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[RealJanus]:
-    with running(tmp_path / "janus") as real:
-        yield real
-
-
-@pytest.fixture
-async def stage(process: RealJanus) -> AsyncIterator[RealStage]:
-    async with real_stage(process) as real:
-        yield real
 
 
 @asynccontextmanager

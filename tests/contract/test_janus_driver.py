@@ -1,13 +1,10 @@
 """What every Janus must do, fake (virtual time) or real (marked ``janus``)."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-import trio.testing
 
 from janusmanager import messages
 from janusmanager.api import (
@@ -23,8 +20,10 @@ from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.fake_janus import FakeJanus
-from tests.support.janus import PATIENT, RealJanus, running
+from tests.support.janus import PATIENT, RealJanus
+from tests.support.janus_kinds import anyio_backend, kind, process
 
+__all__ = ["anyio_backend", "kind", "process"]
 pytestmark = pytest.mark.anyio
 
 MODULE = ModuleId("j1")
@@ -32,24 +31,6 @@ BLUE = Marker(MODULE, RoomId("blue"), Epoch(7))
 RED = Marker(MODULE, RoomId("red"), Epoch(9))
 PIN, SECRET, SSRC = "pin", "secret", 0x284E0007
 HERE = "127.0.0.1"
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.janus)])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def anyio_backend(kind: str) -> object:
-    if kind == "real":
-        return "asyncio"
-    return ("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})
-
-
-@pytest.fixture
-def process(kind: str, tmp_path: Path) -> Iterator[RealJanus | None]:
-    with running(tmp_path / "janus") if kind == "real" else nullcontext() as real:
-        yield real
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Hosts in an AudioBridge room, real or fake, with what happens around them."""
 
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import anyio
+import pytest
 from anyio.abc import TaskGroup
 
 from bench.bot import Bot
@@ -15,7 +17,7 @@ from janusmanager.driver import JanusDriver
 from pkg.lifecycle import background
 from pkg.model import Epoch, ModuleId, RoomId
 from tests.support.fake_audiobridge import FakeAudioBridges
-from tests.support.janus import PATIENT, RealJanus
+from tests.support.janus import PATIENT, RealJanus, running
 from wsgateway.api import AudioBridge, Tell
 from wsgateway.exchange import (
     Answered,
@@ -220,3 +222,16 @@ async def real_stage(process: RealJanus) -> AsyncGenerator[RealStage]:
         for caller in stage.callers:
             await caller.close()
         tasks.cancel_scope.cancel()
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[RealJanus]:
+    """For suites on the real Janus only; list it in ``__all__``, with ``stage``."""
+    with running(tmp_path / "janus") as real:
+        yield real
+
+
+@pytest.fixture
+async def stage(process: RealJanus) -> AsyncIterator[RealStage]:
+    async with real_stage(process) as real:
+        yield real
