@@ -90,6 +90,11 @@ class Caller:
             self._heard.append(frame.to_ndarray().reshape(-1, frame.layout.nb_channels)[:, 0])
             self._frames += 1
 
+    @property
+    def is_up(self) -> bool:
+        """Now."""
+        return bool(self.peer.connectionState == "connected")
+
     async def connected(self, within: float = 30.0) -> None:
         """Wait until audio can flow. Raises TimeoutError."""
         with anyio.fail_after(within):
