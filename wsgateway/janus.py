@@ -166,12 +166,12 @@ class Stay:
         return Entered(self._effect.attempt, self._crowd.own_id, self._crowd.others())
 
     async def end(self) -> None:
-        """Leave, and wait until the socket is closed. Tells no more."""
+        """Leave, and wait until the socket is closed: the session ends with it. Tells no more."""
         self._began = False
         try:
             with anyio.move_on_after(FAREWELL_SECONDS):
-                if self._lost is None:
-                    await self._ask(messages.destruction(self._session_id))
+                if self._lost is None and self._handle is not None:
+                    await self._ask(messages.leave(self._handle))
         except (JanusUnavailableError, _RefusedError) as error:
             log.debug("janus.farewell_failed", reason=str(error))
         finally:

@@ -85,11 +85,6 @@ def keepalive(session_id: int) -> Body:
     return {"janus": "keepalive", "session_id": session_id}
 
 
-def destruction(session_id: int) -> Body:
-    """Ends the session, its handles, and with them their participants."""
-    return {"janus": "destroy", "session_id": session_id}
-
-
 def detachment(handle: Handle) -> Body:
     return _to(handle, "detach")
 
@@ -119,6 +114,11 @@ def kick(handle: Handle, place: Place, participant_id: int) -> Body:
         "id": participant_id,
     }
     return _to(handle, "message") | {"body": body}
+
+
+def leave(handle: Handle) -> Body:
+    """Answered once we are out of the room; a destroyed session's participant may linger."""
+    return _to(handle, "message") | {"body": {"request": "leave"}}
 
 
 def trickle(handle: Handle, candidate: Mapping[str, object] | None) -> Body:
