@@ -1,6 +1,7 @@
 """Which of a client's requests wait for an answer, and what goes out once there is one. Pure.
 
-A batch is answered in one piece, when the last of it is; an id is in flight until then.
+A batch is answered in one piece, when the last of it is; an id is in flight until then. An outcome
+that must be fresh is a function, called when the answer goes out.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ class Batch:
     """``missing``: how many of its answers are still to come."""
 
     missing: int
-    answers: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[tuple[JsonId, Any]] = field(default_factory=list)
     ids: set[JsonId] = field(default_factory=set)
 
 
@@ -55,23 +56,26 @@ class Desk:
         return call, Reply(call.id, wanted=True, holds_id=True, batch=batch)
 
     def settle(self, reply: Reply, outcome: Any) -> str | None:
-        """``outcome``: a result or a rules.Fault. The text that is to be sent now, if any."""
+        """``outcome``: a result, a function that gives it, or a rules.Fault. The text that is to
+        be sent now, if any."""
         if not reply.wanted:
             return None
-        said, ids = answer(reply.id, outcome), {reply.id} if reply.holds_id else set()
+        ids = {reply.id} if reply.holds_id else set()
         if reply.batch is None:
             self._in_flight -= ids
-            return dump(said)
-        return self._settle_in(reply.batch, said, ids)
+            return dump(_said(reply.id, outcome))
+        reply.batch.answers.append((reply.id, outcome))
+        reply.batch.ids |= ids
+        reply.batch.missing -= 1
+        return None if reply.batch.missing else self._sent(reply.batch)
 
-    def _settle_in(self, batch: Batch, said: dict[str, Any], ids: set[JsonId]) -> str | None:
-        batch.answers.append(said)
-        batch.ids |= ids
-        batch.missing -= 1
-        if batch.missing:
-            return None
+    def _sent(self, batch: Batch) -> str:
         self._in_flight -= batch.ids
-        return dump(batch.answers)
+        return dump([_said(call_id, outcome) for call_id, outcome in batch.answers])
+
+
+def _said(call_id: JsonId, outcome: Any) -> dict[str, Any]:
+    return answer(call_id, outcome() if callable(outcome) else outcome)
 
 
 def _wants_answer(call: Call | Wrong) -> bool:

@@ -26,7 +26,7 @@ class Client:
         return self._desk.open(frame)
 
     def settle(self, reply: Reply, outcome: Any) -> None:
-        """``outcome``: a result or a rules.Fault; once for each reply."""
+        """``outcome``: as for Desk.settle; once for each reply."""
         if text := self._desk.settle(reply, outcome):
             self.effects.append(Send(text))
 

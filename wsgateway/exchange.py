@@ -186,6 +186,7 @@ class End(StrEnum):
     BINARY = "binary"
     NOT_UTF8 = "not-utf8"
     TOO_BIG = "too-big"
+    FAILED = "failed"  # a fault of our own
 
 
 @dataclass(frozen=True, slots=True)

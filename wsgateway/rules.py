@@ -69,6 +69,7 @@ CLOSE: dict[End, Closing] = {
     End.NOT_UTF8: Closing(1007, "a text frame was not UTF-8"),
     End.TOO_FAST: Closing(1008, "more than 20 messages a second"),
     End.TOO_BIG: Closing(1009, "a frame was larger than 64 KiB"),
+    End.FAILED: Closing(1011, "an error of the gateway's own: connect again"),
     End.STOPPING: Closing(1012, "this gateway stops: connect again"),
     End.TOO_SLOW: Closing(1013, "did not read what was sent: connect again"),
     End.EXPIRED: Closing(4401, "the token is over: get a new one"),

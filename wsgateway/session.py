@@ -217,7 +217,7 @@ class Session:
             self._display = display
         self._joins.append(Waiting(reply, self._now))
         if self._joined and self._entry.is_in:
-            self._answer_joins()
+            self._settle_joins(self._joins, self._welcome)
 
     def _publish(self, offer: object, reply: Reply) -> None:
         if fault := self._why_not_in():
@@ -273,19 +273,16 @@ class Session:
         if self._joined:
             self._client.notify("roomMoved", participants=self._client.learn(self._roster()))
         self._joined = True
-        self._answer_joins()
+        self._settle_joins(self._joins, self._welcome)
 
-    def _answer_joins(self) -> None:
-        """Who joined by a notification hears of everybody as if they came now."""
-        heard = any(join.reply.wanted for join in self._joins)
-        participants = self._client.learn(self._roster()) if heard else []
-        result = {
+    def _welcome(self) -> dict[str, Any]:
+        """A join's result, when it goes out: the client's list starts here."""
+        return {
             "roomId": self._identity.room_id,
             "userId": self._identity.user_id,
-            "participants": participants,
+            "participants": self._client.learn(self._roster()),
             "iceServers": list(self._identity.ice_servers),
         }
-        self._settle_joins(self._joins, result)
 
     def _settle_joins(self, joins: list[Waiting], outcome: Any) -> None:
         for join in joins:

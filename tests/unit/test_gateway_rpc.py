@@ -36,7 +36,7 @@ def _faults(text: str) -> list[tuple[Any, int, str]]:
 
 
 @given(st.text(st.characters(codec=None)) | JSON.map(json.dumps) | MESSAGE.map(json.dumps))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_any_text_is_a_frame(text: str) -> None:
     frame = read(text)
     assert frame.weight >= 1
@@ -101,7 +101,7 @@ FRAMES = st.lists(
 
 
 @given(FRAMES, st.randoms(use_true_random=False), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_each_request_gets_one_answer_and_a_batch_one_text(
     frames: list[list[tuple[int, bool]]],
     rng: Any,

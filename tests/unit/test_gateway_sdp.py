@@ -157,7 +157,7 @@ def test_a_bad_offer_is_refused_in_words(text: object, words: str) -> None:
     st.data(),
     st.lists(st.text(st.characters(codec="utf-8"), max_size=40), max_size=3),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_whatever_passes_is_an_offer_that_passes(
     lines: list[str], data: Any, more: list[str]
 ) -> None:
@@ -255,7 +255,7 @@ def test_a_bad_candidate_is_refused_in_words(value: object, words: str) -> None:
         },
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_value_is_a_candidate_of_known_fields_or_refused(value: object) -> None:
     try:
         found = candidate(value)

@@ -9,6 +9,7 @@ from pkg.model import HostStatus
 from tests.support.hosttalk import CANDIDATE, ICE, ME, OFFER, OWN, Talk, on, place
 from wsgateway.exchange import (
     Air,
+    Answered,
     Close,
     End,
     Ended,
@@ -19,6 +20,7 @@ from wsgateway.exchange import (
     Note,
     Ordered,
     Peer,
+    PeersSeen,
     Received,
     Refusal,
     RoomSeen,
@@ -269,6 +271,20 @@ def test_a_batch_with_leave_is_answered_whole() -> None:
     assert talk.answers[None][0]["error"]["code"] == -32600
     assert len(talk.of(Send)) == 1
     assert talk.closed == Close(1000, "left")
+
+
+def test_the_list_in_a_batch_is_that_of_the_moment_it_is_sent() -> None:
+    talk = Talk().join()
+    batch: list[dict[str, Any]] = [
+        {"id": "p", "method": "publish", "params": {"sdp": OFFER}},
+        {"id": "j", "method": "join"},
+    ]
+    talk.say(batch)
+    talk.tell(PeersSeen(1, (Peer(7, "ben", live=True),)))
+    assert "j" not in talk.answers
+    talk.tell(Answered(1, "v=0 answer", OWN))
+    assert talk.result("j")["participants"] == [YOU, BEN]
+    assert [*talk.people.values()] == [YOU, BEN]
 
 
 @pytest.mark.parametrize("why", [*End])
