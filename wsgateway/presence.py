@@ -106,6 +106,9 @@ class Presence:
                 self._forget(claim)
         if claim.taken:
             self._succeed(claim)
+        if claim.taken and claim.over:  # it was given up while etcd was asked
+            self._claims[claim.host.connection] = claim
+            self.free(claim)
         return claim.taken
 
     def _is_stale(self, kv: KV) -> bool:

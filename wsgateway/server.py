@@ -115,6 +115,7 @@ class Server:
         assert isinstance(served, ServedSocket)  # noqa: S101 we made it
         served.heard()
         try:
+            _check_there(served)
             if request.method != "GET":
                 raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "method", "GET is all there is")
             page = await self._page(request.path)
@@ -134,9 +135,9 @@ class Server:
         self._check_open()
         limits = self._house.limits
         forwarded = request.headers.get_all("X-Forwarded-For")
-        address = limits.address_of(_peer(served), forwarded)
+        address = limits.address_of(served.peer, forwarded)
         limits.admit(address)
-        served.on_lost.append(lambda: limits.leave(address))
+        served.when_lost(lambda: limits.leave(address))
         await self._take(served, asked)
         self._check_open()
         self._around.metrics.handshake(101)
@@ -146,6 +147,7 @@ class Server:
         guest = self._guest(served, asked.grant)
         try:
             async with self._locks:
+                _check_there(served)
                 taken = await self._around.presence.take(guest.claim, takeover=asked.takeover)
         except OnairError as error:
             log.debug("host.not_locked", key=guest.claim.key, error=str(error))
@@ -166,7 +168,7 @@ class Server:
         presence = self._around.presence
         guest.claim.lost = guest.lose
         served.guest = guest
-        served.on_lost.append(lambda: presence.free(guest.claim))
+        served.when_lost(lambda: presence.free(guest.claim))
         return guest
 
     def _check_open(self) -> None:
@@ -180,7 +182,7 @@ class Server:
                 "handshake.refused",
                 status=int(refusal.status),
                 why=refusal.why,
-                peer=_peer(served),
+                peer=served.peer,
             )
 
     # -- those who came in -----------------------------------------------------------------
@@ -244,9 +246,10 @@ class Server:
         return found
 
 
-def _peer(served: ServedSocket) -> str:
-    address = served.remote_address
-    return str(address[0]) if address else ""
+def _check_there(served: ServedSocket) -> None:
+    """Who hung up meanwhile needs no lock, and reads no answer. Raises RefusedError."""
+    if served.is_lost:
+        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "gone", "hung up during the handshake")
 
 
 def _select(_served: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

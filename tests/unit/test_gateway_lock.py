@@ -4,6 +4,7 @@ import os
 import random
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import pytest
@@ -122,6 +123,30 @@ async def test_a_handshake_that_was_given_up_leaves_no_lock() -> None:
             await part.presence.take(claim("c1"), takeover=False)
         assert holder(store) == "c1"
         await until(lambda: holder(store) is None)
+
+
+class Tardy(MemoryEtcd):
+    """Deletes and looks at once, and does what is to be written long after it was asked."""
+
+    async def txn(
+        self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
+    ) -> TxnResult:
+        if any(isinstance(op, Put) and op.key.startswith(keys.HOSTS) for op in then):
+            await anyio.sleep(1)
+        return await super().txn(compares, then, otherwise)
+
+
+async def test_who_hangs_up_while_etcd_is_asked_leaves_no_lock() -> None:
+    store = MemoryStore()
+    async with running(store, etcd=Tardy(store)) as part:
+        mine = claim("c1")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(part.presence.take, mine, takeover=False))
+            await anyio.sleep(0.5)
+            part.presence.free(mine)
+        assert holder(store) == "c1", "it was written after all"
+        await until(lambda: holder(store) is None)
+        assert part.presence.hosts() == []
 
 
 async def test_keys_are_put_again_after_the_lease_was_lost() -> None:
