@@ -234,6 +234,8 @@ class Story:
         self.janus.check_note(([Note("connected", None, muted=False), *talk.of(Note)])[-1])  # type: ignore[arg-type]
         if self.janus.stay:
             self.janus.check_list(talk.people)
+        if self.seen.air in (Air.OFF, Air.GONE):
+            assert self.janus.entering is None
 
     def closed_as(self) -> int | None:
         return self.talk.closed.code if self.talk.closed else None
