@@ -22,7 +22,8 @@ RATE = 48_000
 TONE_SECONDS = 10  # Chromium repeats the file
 AMPLITUDE = 0.35
 SILENCE_DB = -140.0
-HEARD_DB = -60.0  # of a tone; the browser's noise suppression takes it from -10 to about -42
+HEARD_DB = -60.0  # less is silence; a microphone's tone has -23 in the analyser's measure
+CLEAR_DB = -40.0
 PATIENCE_MS = 60_000.0  # for what takes a second or two on a machine of one's own
 OPTIONS = (
     "--use-fake-device-for-media-stream",
@@ -31,21 +32,22 @@ OPTIONS = (
     "--autoplay-policy=user-gesture-required",
 )
 
-# An analyser on what an <audio> plays; it stays in the element while size and stream do. Answers
-# the loudest frequency, its level, and the level at `hertz`.
-HEAR = """(audio, { size, hertz }) => {
+# Analysers on what an <audio> plays, one for each size; they stay with the stream. Answers the
+# loudest frequency, its level, and the level at `hertz`. A fresh one's window must fill first.
+HEAR = """async (audio, { size, hertz }) => {
   const stream = audio.srcObject ?? (audio.tapped ??= audio.captureStream());
   if (stream.getAudioTracks().length === 0) return [0, -Infinity, -Infinity];
-  if (audio.heard?.stream !== stream || audio.heard.analyser.fftSize !== size) {
-    const context = (window.listening ??= new AudioContext());
-    const analyser = new AnalyserNode(context, { fftSize: size, smoothingTimeConstant: 0 });
-    context.createMediaStreamSource(stream).connect(analyser);
-    audio.heard = { stream, analyser };
+  const context = (window.listening ??= new AudioContext());
+  stream.analysers ??= new Map();
+  if (!stream.analysers.has(size)) {
+    const made = new AnalyserNode(context, { fftSize: size, smoothingTimeConstant: 0 });
+    context.createMediaStreamSource(stream).connect(made);
+    stream.analysers.set(size, made);
+    await new Promise((filled) => setTimeout(filled, 100 + (1000 * size) / context.sampleRate));
   }
-  const { analyser } = audio.heard;
-  const levels = new Float32Array(analyser.frequencyBinCount);
-  analyser.getFloatFrequencyData(levels);
-  const step = analyser.context.sampleRate / size;
+  const levels = new Float32Array(size / 2);
+  stream.analysers.get(size).getFloatFrequencyData(levels);
+  const step = context.sampleRate / size;
   let top = 1;
   for (let n = 2; n < levels.length; n++) if (levels[n] > levels[top]) top = n;
   return [top * step, levels[top], levels[Math.round(hertz / step)]];
@@ -64,7 +66,7 @@ class Tone:
     db: float
 
     def is_at(self, hertz: float, within: float = 3.0) -> bool:
-        return self.db > HEARD_DB and abs(self.hertz - hertz) <= within
+        return self.db > CLEAR_DB and abs(self.hertz - hertz) <= within
 
 
 @dataclass(frozen=True, slots=True)

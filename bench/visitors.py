@@ -1,4 +1,4 @@
-"""Who visits the pages: a host in the studio, a listener; and what they notice of it, in seconds."""
+"""Who visits the pages, a host in the studio and a listener, and what they notice of it."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import anyio
 from playwright.async_api import BrowserContext, Page, expect
 
 from bench.browser import Heard, Sample, heard
-from bench.chromium import HEARD_DB, PATIENCE_MS, Tone, level, loudest
+from bench.chromium import CLEAR_DB, HEARD_DB, PATIENCE_MS, Tone, level, loudest
 
 LIVE = "You are live."
 POLL_SECONDS = 0.05
@@ -18,6 +18,13 @@ WITHIN_SECONDS = PATIENCE_MS / 1000
 WATCH = """(audio) => {
   window.noted = [];
   setInterval(() => window.noted.push([performance.now() / 1000, audio.currentTime]), 50);
+}"""
+FOLLOW = """(network) => {
+  const began = performance.now();
+  window.states = [];
+  const note = () => window.states.push([(performance.now() - began) / 1000, network.textContent]);
+  const all = { childList: true, characterData: true, subtree: true };
+  new MutationObserver(note).observe(network, all);
 }"""
 NOTED = "[performance.timeOrigin, window.noted ?? []]"
 
@@ -33,8 +40,14 @@ class Studio:
         """With the microphone open."""
         page = await context.new_page()
         await page.goto(link)
-        await expect(page.locator("#go")).to_be_visible(timeout=PATIENCE_MS)
-        return cls(page)
+        studio = cls(page)
+        await studio.is_ready()
+        return studio
+
+    async def is_ready(self) -> None:
+        """A tone is noise, and what another page plays an echo: neither may be removed."""
+        await expect(self.page.locator("#go")).to_be_visible(timeout=PATIENCE_MS)
+        await self.page.get_by_label("Remove echo and noise").uncheck()
 
     async def click(self, name: str) -> float:
         await self.page.get_by_role("button", name=name, exact=True).click()
@@ -52,8 +65,19 @@ class Studio:
     async def is_live(self) -> None:
         await expect(self.page.locator("#network")).to_have_text(LIVE, timeout=PATIENCE_MS)
 
-    async def is_not_live(self) -> None:
-        await expect(self.page.locator("#network")).not_to_have_text(LIVE, timeout=PATIENCE_MS)
+    async def watch(self) -> None:
+        """From now on ``came_back`` knows."""
+        await self.page.locator("#network").evaluate(FOLLOW)
+
+    async def came_back(self) -> float:
+        """Wait until it was not live for a while, and is again; seconds since ``watch``."""
+        await until(self._is_back)
+        seconds: float = (await self.page.evaluate("window.states"))[-1][0]
+        return round(seconds, 1)
+
+    async def _is_back(self) -> bool:
+        states = [state for _, state in await self.page.evaluate("window.states")]
+        return len(states) > 1 and states[-1] == LIVE
 
     async def says(self, words: str) -> None:
         await expect(self.page.locator("#notice")).to_contain_text(words, timeout=PATIENCE_MS)
@@ -105,7 +129,7 @@ class Listener:
 async def until(fact: Callable[[], Awaitable[bool]], within: float = WITHIN_SECONDS) -> float:
     """Wait for it; answers when it was so. Raises TimeoutError."""
     with anyio.fail_after(within):
-        while not await fact():
+        while not await fact():  # noqa: ASYNC110 - a page tells no event
             await anyio.sleep(POLL_SECONDS)
     return anyio.current_time()
 
@@ -114,9 +138,14 @@ async def tone(page: Page, hertz: float) -> float:
     """Wait until this tone is in what the page plays, beside others too; answers when."""
 
     async def is_there() -> bool:
-        return await level(page, hertz) > HEARD_DB
+        return await level(page, hertz) > CLEAR_DB
 
     return await until(is_there)
+
+
+async def since(moment: float, page: Page, hertz: float = 660) -> float:
+    """Seconds from then until this tone is heard."""
+    return round(await tone(page, hertz) - moment, 2)
 
 
 async def silence(page: Page, hertz: float) -> float:

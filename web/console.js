@@ -107,10 +107,8 @@ function drawRooms() {
     .sort((a, b) => (a.roomId < b.roomId ? -1 : 1));
   const onAir = [...rooms.values()].filter((room) => room.status === "onair").length;
   say(byId("rooms-count"), rooms.size ? `${onAir} on air of ${rooms.size}` : "");
-  const focused = document.activeElement?.dataset?.focus;
   const shown = found.slice(0, MOST_SHOWN);
   fill(byId("rooms"), ...shown.map((room) => roomRow(room, card.roomId, choose, actions)), more(found));
-  document.querySelector(`[data-focus="${CSS.escape(focused ?? "")}"]`)?.focus();
   byId("no-rooms").hidden = rooms.size > 0;
 }
 
@@ -123,9 +121,7 @@ function drawModules() {
   const order = [...modules.values()].sort((a, b) =>
     `${a.kind}/${a.moduleId}` < `${b.kind}/${b.moduleId}` ? -1 : 1,
   );
-  const focused = document.activeElement?.dataset?.focus;
   fill(byId("modules"), ...order.map((one) => moduleCard(one, actions)));
-  document.querySelector(`[data-focus="${CSS.escape(focused ?? "")}"]`)?.focus();
   byId("no-modules").hidden = modules.size > 0;
 }
 

@@ -49,6 +49,7 @@ const microphone = new Microphone(byId("meter"));
 let show = null;
 let status = null;
 let muted = false;
+let isOut = false; // for good: this invitation is worth nothing any more
 
 // --- words ---
 
@@ -81,7 +82,10 @@ function person(one) {
   const name = one.display || one.userId;
   return element(
     "li",
-    { class: `person row spread${one.talking && !one.muted ? " talking" : ""}` },
+    {
+      class: `person row spread${one.talking && !one.muted ? " talking" : ""}`,
+      "data-key": one.userId,
+    },
     element("span", { class: "name" }, one.you ? `${name} (you)` : name),
     element("span", { class: "row" }, badgeOf(one), ...moderation(one)),
   );
@@ -99,7 +103,13 @@ function moderation(one) {
   const button = (verb, words) =>
     element(
       "button",
-      { type: "button", onclick: () => moderate(one, verb), "aria-label": `${words} ${one.userId}` },
+      {
+        type: "button",
+        class: "small",
+        "data-key": verb === "kick" ? "kick" : "voice",
+        onclick: () => moderate(one, verb),
+        "aria-label": `${words} ${one.userId}`,
+      },
       words,
     );
   return [button(action, one.muted ? "Ask to unmute" : "Mute"), button("kick", "Remove")];
@@ -112,9 +122,9 @@ async function moderate(one, verb) {
 
 // --- the microphone ---
 
-async function openMicrophone(deviceId = null) {
+async function openMicrophone(deviceId = "") {
   try {
-    await microphone.open(deviceId);
+    await microphone.open(deviceId, { clean: byId("clean").checked });
   } catch (error) {
     if (!(error instanceof MicrophoneError)) throw error;
     return notice(error.message, "bad");
@@ -126,7 +136,11 @@ async function openMicrophone(deviceId = null) {
   await show?.replaceTrack(microphone.track);
   await listDevices();
   showStatus();
-  if (!show) byId("go").focus();
+}
+
+async function allow() {
+  await openMicrophone();
+  if (microphone.track) byId("go").focus(); // the button that was pressed is gone
 }
 
 async function listDevices() {
@@ -206,7 +220,8 @@ function over({ reason, words }) {
   notice(OVER[reason] ?? words, reason === "left" ? "" : "warn");
   byId("go").disabled = false;
   if (reason === "elsewhere") offerTakeover();
-  if (["expired", "kicked"].includes(reason)) byId("before").hidden = true;
+  isOut = ["expired", "kicked"].includes(reason);
+  byId("before").hidden = isOut;
   look();
 }
 
@@ -232,12 +247,13 @@ async function stopIfConfirmed() {
 // --- the room ---
 
 async function look() {
+  if (isOut) return;
   try {
     status = (await call("GET", roomPath(roomId), { key: token })).status;
     showStatus();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401 && !show) refuse(OVER.expired);
+    if (error.status === 401 && !show && !isOut) refuse(OVER.expired);
     else if (error.status === 404) refuse("There is no such room.");
   }
 }
@@ -272,7 +288,8 @@ async function begin() {
   if (permission?.state === "granted") await openMicrophone();
 }
 
-byId("allow").addEventListener("click", () => openMicrophone());
+byId("allow").addEventListener("click", allow);
+byId("clean").addEventListener("change", () => openMicrophone(microphone.deviceId));
 byId("device").addEventListener("change", ({ target }) => openMicrophone(target.value));
 byId("go").addEventListener("click", () => goLive());
 byId("mute").addEventListener("click", () => setMuted(!muted));

@@ -1,13 +1,16 @@
-"""Who is in it: an Onair, two browsers, and the windows that one test opens; what they complain of."""
+"""An Onair, two browsers, the windows that one test opens, and what those complain of."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from bench.chromium import DESKTOP, Screen, somebody
+from bench.chromium import DESKTOP, PATIENCE_MS, Screen, somebody
 from bench.visitors import Listener, Studio
+from pkg import keys
+from pkg.model import Host, RoomId
+from tests.support.daemon import Daemon
 from tests.support.stack import Stack
 
 REFUSED = "Failed to load resource"  # an answer of 4xx or 5xx, which pages ask for and deal with
@@ -50,6 +53,12 @@ class House:
             for context in self._open:
                 await context.close()
             self._open.clear()
+            await self._empty()
+
+    async def _empty(self) -> None:
+        """No room stays: two cores carry few FFmpegs beside two browsers."""
+        for room in (await self.stack.call("GET", "/rooms"))["rooms"]:
+            await self.stack.call("DELETE", f"/rooms/{room['roomId']}", 202)
 
     async def somebody(self, hertz: int = 660, screen: Screen = DESKTOP) -> BrowserContext:
         """A window of somebody who was never here, watched."""
@@ -88,5 +97,20 @@ class House:
         """In the studio, with the microphone open, not live."""
         return await Studio.enter(await self.somebody(hertz), await self.link(room, user, *grants))
 
+    async def console(self, screen: Screen = DESKTOP) -> Page:
+        """Signed in by the address that `up` prints."""
+        page = await (await self.somebody(screen=screen)).new_page()
+        await page.goto(f"{self.api}/#key={self.stack.site.api_key}")
+        await expect(page.locator("#desk")).to_be_visible(timeout=PATIENCE_MS)
+        return page
+
     async def listener(self, room: str, screen: Screen = DESKTOP) -> Listener:
         return await Listener.open(await self.somebody(screen=screen), f"{self.api}/listen/{room}")
+
+    async def gateway_of(self, room: str, user: str) -> Daemon:
+        """Which one has the user's connection."""
+        found = await self.stack.etcd.get(keys.host(RoomId(room), user))
+        assert found is not None, f"{user} is not connected"
+        wanted = Host.decode(found.value).gateway_id
+        places = [place.gateway_id for place in self.stack.site.machines]
+        return self.stack.gateways[places.index(wanted)]

@@ -6,9 +6,9 @@ import { HEALTH, ON_AIR, STATUS } from "./words.js";
 
 const badge = ([word, kind]) => element("span", { class: `badge ${kind}` }, word);
 
-/** `focus`: lets the console put the focus back after a redraw. */
-export function button(words, focus, onclick, kind = "small") {
-  return element("button", { type: "button", class: kind, "data-focus": focus, onclick }, words);
+/** `key`: tells it apart from its neighbours when all is drawn anew. */
+export function button(words, key, onclick, kind = "small") {
+  return element("button", { type: "button", class: kind, "data-key": key, onclick }, words);
 }
 
 export function roomRow(room, chosen, choose, { act }) {
@@ -23,7 +23,7 @@ export function roomRow(room, chosen, choose, { act }) {
   toggle.disabled = ["stopping", "removing"].includes(room.status);
   return element(
     "li",
-    { class: `card tight row spread${roomId === chosen ? " chosen" : ""}` },
+    { class: `card tight row spread${roomId === chosen ? " chosen" : ""}`, "data-key": roomId },
     name,
     element(
       "span",
@@ -39,7 +39,7 @@ export function moduleCard(one, { act, ask }) {
   const name = `${one.kind}/${one.moduleId}`;
   return element(
     "li",
-    { class: "card tight stack" },
+    { class: "card tight stack", "data-key": name },
     element(
       "div",
       { class: "row spread" },

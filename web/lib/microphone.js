@@ -24,12 +24,15 @@ export class Microphone {
     this.#bar = bar;
   }
 
-  /** Open a device (null: the browser's choice). Throws MicrophoneError. */
-  async open(deviceId = null) {
+  /**
+   * Open a device (empty: the browser's choice). `clean`: without echo and noise and at an even
+   * level, as suits a voice; it takes music for noise. Throws MicrophoneError.
+   */
+  async open(deviceId, { clean }) {
     if (!navigator.mediaDevices) {
       throw new MicrophoneError("Browsers give the microphone to secure pages only: use https.");
     }
-    const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    const audio = { echoCancellation: clean, noiseSuppression: clean, autoGainControl: clean };
     if (deviceId) audio.deviceId = { exact: deviceId };
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio });

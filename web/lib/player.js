@@ -8,6 +8,7 @@ import Hls from "../vendor/hls.light.min.mjs";
 
 const LOOK_MS = 1000;
 const SILENT_MS = 1800; // nothing played for so long: something is wrong, and the page says so
+const AGAIN_MS = 1500;
 const WAIT_MS = 3000; // between questions for a room that is not on air
 
 /** What a listener is told. `needs-token`: the room has a PIN, or the token is over. */
@@ -23,6 +24,7 @@ export class Player extends EventTarget {
   #heardTime = 0;
   #askedAt = 0;
   #wasLive = false;
+  #gaveUp = false;
   #timer = 0;
 
   constructor(audio) {
@@ -71,6 +73,7 @@ export class Player extends EventTarget {
   #load() {
     this.#unload();
     this.#heardTime = 0;
+    this.#gaveUp = false;
     if (Hls.isSupported()) this.#loadWithHls();
     else this.#audio.src = this.#url;
     this.#audio.play().catch(() => {}); // refused without a click; `look` shows that it is silent
@@ -100,7 +103,10 @@ export class Player extends EventTarget {
   #onError(hls, error) {
     if (!error.fatal || hls !== this.#hls) return;
     if (error.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
-    else this.#ask(); // of the playlist: it says why, and `arrived` loads again
+    else {
+      this.#gaveUp = true; // hls.js loads no more until it is told to
+      if (performance.now() - this.#askedAt > AGAIN_MS) this.#ask(); // the playlist says why
+    }
   }
 
   // --- what is heard, and why nothing is ---
@@ -112,9 +118,14 @@ export class Player extends EventTarget {
       this.#heardTime = time;
       this.#heardAt = now;
       this.#become("live");
-    } else if (now - this.#heardAt > SILENT_MS && now - this.#askedAt > WAIT_MS) {
-      this.#ask();
+    } else if (now - this.#heardAt > SILENT_MS || this.#gaveUp) {
+      if (now - this.#askedAt > this.#patience()) this.#ask();
     }
+  }
+
+  /** A room that was live may be back at any moment; one that is over, or not on, need not. */
+  #patience() {
+    return this.#state === "off" || this.#state === "ended" ? WAIT_MS : AGAIN_MS;
   }
 
   async #ask() {
@@ -133,6 +144,7 @@ export class Player extends EventTarget {
   }
 
   #answered(status, text) {
+    if (this.#state === "live" && status !== 200 && status !== 401 && !this.#isSilent()) return;
     const over = status === 200 && text.includes("#EXT-X-ENDLIST");
     if (status === 401) this.#become("needs-token");
     else if (status === 404) this.#become(this.#wasLive ? "ended" : "off");
@@ -145,8 +157,15 @@ export class Player extends EventTarget {
   #arrived() {
     const over = this.#state === "ended" || this.#state === "off";
     if (over || !this.#hls || this.#isStuck()) this.#load();
+    else if (this.#gaveUp && this.#hls.levels.length === 0) this.#load();
+    else if (this.#gaveUp) this.#hls.startLoad();
+    this.#gaveUp = false;
     if (over) this.#wasLive = false;
-    this.#become(this.#wasLive ? "interrupted" : "starting");
+    if (this.#isSilent()) this.#become(this.#wasLive ? "interrupted" : "starting");
+  }
+
+  #isSilent() {
+    return performance.now() - this.#heardAt > SILENT_MS;
   }
 
   /** hls.js gave up loading, or waits at the end of a buffer that will never be continued. */

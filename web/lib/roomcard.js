@@ -1,11 +1,12 @@
 // One room, closely: why it is as it is, who is in it, its links, and what can be done.
 
 import { roomPath } from "./api.js";
-import { element, fill } from "./dom.js";
+import { element, fill, say } from "./dom.js";
 import { button } from "./fleet.js";
 import { ON_AIR, STATUS, ago } from "./words.js";
 
 const LOOK_MS = 3000;
+const COPIED_MS = 2000;
 const INVITATION_SECONDS = 12 * 3600;
 
 export class RoomCard {
@@ -14,7 +15,7 @@ export class RoomCard {
   #room = null;
   #told = null; // the room's explain
   #people = [];
-  #invitation = element("div", { class: "stack" });
+  #invitation = element("div", { class: "stack", "data-key": "invitation" });
   #timer = 0;
   roomId = null;
 
@@ -28,7 +29,7 @@ export class RoomCard {
     this.roomId = roomId;
     this.#told = null;
     this.#people = [];
-    fill(this.#invitation, ...this.#inviteForm());
+    this.#invitation.replaceChildren(...this.#inviteForm());
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     this.#look();
@@ -74,25 +75,23 @@ export class RoomCard {
   #draw() {
     if (!this.#room || this.#room.roomId !== this.roomId) return;
     this.#node.hidden = false;
-    const focused = document.activeElement?.dataset?.focus;
     fill(
       this.#node,
       this.#head(),
-      this.#told ? element("p", {}, this.#told.reason) : null,
-      this.#places(),
-      this.#timeline(),
+      this.#buttons(),
+      this.#told ? element("p", { "data-key": "reason" }, this.#told.reason) : null,
       this.#present(),
       this.#invitation,
-      this.#buttons(),
+      this.#places(),
+      this.#timeline(),
     );
-    if (focused) this.#node.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
   #head() {
     const [word, kind] = STATUS[this.#room.status] ?? [this.#room.status, ""];
     return element(
       "div",
-      { class: "row spread" },
+      { class: "row spread", "data-key": "head" },
       element("h2", {}, this.roomId),
       element("span", { class: `badge ${kind}` }, word),
     );
@@ -150,7 +149,7 @@ export class RoomCard {
     const state = one.muted ? ["muted", "warn"] : one.status === "live" ? ["live", "good"] : [one.status, ""];
     return element(
       "li",
-      { class: "person row spread" },
+      { class: "person row spread", "data-key": one.userId },
       element("span", { class: "name" }, one.display || one.userId),
       element(
         "span",
@@ -165,7 +164,7 @@ export class RoomCard {
   // --- links and deeds ---
 
   #inviteForm() {
-    const user = element("input", { required: true, maxlength: 128, autocomplete: "off", "data-focus": "invitee" });
+    const user = element("input", { id: "invitee", required: true, maxlength: 128, autocomplete: "off" });
     const moderates = element("input", { type: "checkbox", class: "check" });
     const submit = async (event) => {
       event.preventDefault();
@@ -190,8 +189,7 @@ export class RoomCard {
     const link = new URL(`/studio/${encodeURIComponent(this.roomId)}`, location.origin);
     link.searchParams.set("token", made.token);
     const shown = element("input", { readonly: true, value: link.href, "aria-label": "Studio link" });
-    fill(
-      this.#invitation,
+    this.#invitation.replaceChildren(
       ...this.#inviteForm(),
       element("p", { class: "small" }, `For ${userId}, for 12 hours. Whoever has this link is ${userId}.`),
       element(
@@ -212,7 +210,7 @@ export class RoomCard {
     const listen = `/listen/${encodeURIComponent(this.roomId)}`;
     return element(
       "div",
-      { class: "row" },
+      { class: "row", "data-key": "buttons" },
       button(onAir ? "Stop" : "Start", `card run`, run, onAir ? "small" : "small primary"),
       element("a", { class: "button small", href: listen, target: "_blank", rel: "noopener" }, "Listen"),
       button("Delete", "card delete", () => this.#delete()),
@@ -234,7 +232,8 @@ function whyNode(why) {
 function copyButton(text) {
   const made = button("Copy", "copy", async () => {
     await navigator.clipboard.writeText(text);
-    made.textContent = "Copied";
+    say(made, "Copied");
+    setTimeout(() => say(made, "Copy"), COPIED_MS);
   });
   return made;
 }

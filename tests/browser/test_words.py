@@ -1,0 +1,77 @@
+"""What the pages say when something is not as it should be: nobody is left with a silent page."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from bench.chromium import PATIENCE_MS
+from bench.visitors import Listener, Studio, only
+from tests.browser.house import House
+
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+async def test_a_room_with_a_pin(house: House) -> None:
+    await house.on_air("secret", pin="4711")
+    ann = await house.host("secret", "ann")
+    await ann.go_live()
+    listener = await house.listener("secret")
+    await listener.play()
+    await listener.says("This room has a PIN.")
+    await answer(listener, "1234")
+    await expect(listener.page.locator("#pin-error")).to_have_text(
+        "That is not the PIN of this room.", timeout=PATIENCE_MS
+    )
+    await answer(listener, "4711")
+    await only(listener.page, 660)
+    await listener.says("Live")
+
+
+async def answer(listener: Listener, pin: str) -> None:
+    await listener.page.get_by_label("PIN of this room").fill(pin)
+    await listener.page.get_by_role("button", name="Listen").click()
+
+
+async def test_before_and_after_a_show(house: House) -> None:
+    await house.stack.create("later")
+    listener = await house.listener("later")
+    await listener.play()
+    await listener.says("Not on air yet. It begins to play when the room goes on air.")
+    await house.stack.start("later")
+    await listener.says("Live")
+    await house.stack.call("POST", "/rooms/later/stop", 202)
+    await listener.says(re.compile("The broadcast has ended"))
+    await house.stack.start("later")
+    await listener.says("Live")
+
+
+async def test_a_room_that_does_not_exist(house: House) -> None:
+    listener = await house.listener("nowhere")
+    await listener.play()
+    await listener.says("There is no such room.")
+    page = listener.page
+    await page.goto(f"{house.api}/listen/no%20room")
+    await expect(page.locator("body")).to_contain_text("This address names no room")
+
+
+async def test_a_studio_without_an_invitation(house: House) -> None:
+    await house.stack.create("closed")
+    page = await (await house.somebody()).new_page()
+    await page.goto(f"{house.api}/studio/closed")
+    await Studio(page).says("You need an invitation to this studio")
+    await page.goto(await house.link("closed", "ann", seconds=1))
+    over = "Your invitation has run out, or was taken back. Ask for a new link."
+    await Studio(page).says(over)  # once the second, and five of leeway, are over
+    await expect(page.locator("#desk")).to_be_hidden()
+
+
+async def test_a_microphone_that_is_refused(house: House) -> None:
+    await house.stack.create("mute")
+    context = await house.somebody()
+    await context.grant_permissions(["clipboard-read"])  # and nothing else
+    page = await context.new_page()
+    await page.goto(await house.link("mute", "ann"))
+    await page.get_by_role("button", name="Use my microphone").click()
+    await Studio(page).says("This page may not use the microphone.")
+    await expect(page.get_by_role("button", name="Use my microphone")).to_be_visible()
