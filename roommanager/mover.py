@@ -99,8 +99,7 @@ class Mover:
         module = self._view.fleet.get(Kind.MIXER, live.mixer_id)
         if module is None or facts.place(Kind.MIXER) or live.mixer_slot not in module.slots:
             return None
-        capacity = module.heartbeat.capacity if module.heartbeat else 0
-        free = next((n for n in range(capacity) if n not in module.slots), None)
+        free = next((n for n in range(module.capacity or 0) if n not in module.slots), None)
         if free is None:
             why = "another room has taken this one's place there, and no other is free"
             raise NoCapacityError({Kind.MIXER: {live.mixer_id: why}})

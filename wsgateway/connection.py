@@ -49,7 +49,6 @@ SETTLE_SECONDS = 5.0
 FREE_SECONDS = 1.0
 EXIT_SECONDS = 1.0
 
-FAILED = Close(1011, "internal error")
 GONE = Close(1000, "")  # the socket ended first: nobody reads it
 
 Verb: TypeAlias = Enter | Offer | Trickle | SetMuted | Exit
@@ -128,7 +127,7 @@ class Connection:
                 self._handle(self._events.popleft())
         except Exception:  # of this one session; whoever told it tells others, too
             log.exception("session.failed", connection=self.claim.host.connection)
-            self._close(FAILED)
+            self._close(close(End.FAILED))
         finally:
             self._handling = False
             self._events.clear()
