@@ -106,9 +106,6 @@ class Presence:
                 self._forget(claim)
         if claim.taken:
             self._succeed(claim)
-        if claim.taken and claim.over:  # it was given up while etcd was asked
-            self._claims[claim.host.connection] = claim
-            self.free(claim)
         return claim.taken
 
     def _is_stale(self, kv: KV) -> bool:
@@ -121,12 +118,18 @@ class Presence:
         return holder is None or holder.over
 
     def _succeed(self, claim: Claim) -> None:
-        """Tell a former holder that is ours sooner than the watch would."""
+        """Tell a former holder that is ours sooner than the watch would.
+
+        Answers may overtake each other: whose write is the later one has the key.
+        """
         former = self._holders.get(claim.key)
-        self._holders[claim.key] = claim
-        if former is not None and not former.over:
-            former.lost()
-        if claim.lease != self._lease:
+        if former is not None and former.revision > claim.revision:
+            claim.lost()
+        else:
+            self._holders[claim.key] = claim
+            if former is not None and not former.over:
+                former.lost()
+        if claim.over or claim.lease != self._lease:  # given up, or etcd lost, meanwhile
             self._queue.add(claim.host.connection)
 
     def note(self, claim: Claim, status: HostStatus, display: str | None, *, muted: bool) -> None:
@@ -231,7 +234,10 @@ class Presence:
         return None
 
     async def _let_go(self, claim: Claim) -> float | None:
-        """A write that nobody saw end is looked for once more when it must have ended."""
+        """A write that nobody saw end is looked for once more when it must have ended; one that is
+        under way is waited for (``_succeed``): it may arrive after what would undo it."""
+        if not claim.taken and not claim.unsure:
+            return None
         await lock.free(self._etcd, claim)
         if claim.unsure:
             claim.unsure = False
