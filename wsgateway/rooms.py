@@ -87,10 +87,13 @@ class Rooms:
         while self._waiting and len(self._listing) < LISTED_AT_ONCE:
             room_id = self._waiting.popleft()
             room = self._rooms.get(room_id)
-            if room is not None:
+            if room is not None and not self._is_listed(room):  # left, and entered anew meanwhile
                 self._listing.add(room_id)
                 for prefix in room.prefixes:
                     self.informer.follow(prefix)
+
+    def _is_listed(self, room: _Room) -> bool:
+        return all(map(self.informer.is_listed, room.prefixes))
 
     def _listed(self, room_id: RoomId) -> None:
         if room_id in self._listing:
@@ -241,7 +244,7 @@ class Rooms:
     def _look(self, room_id: RoomId) -> None:
         """Tell what the room's keys say now, once all of them are listed."""
         room = self._rooms.get(room_id)
-        if room is None or not all(map(self.informer.is_listed, room.prefixes)):
+        if room is None or not self._is_listed(room):
             return
         self._listed(room_id)
         if not room.listed.is_set():
