@@ -147,23 +147,28 @@ class Stay:
     # --- its life ---
 
     async def run(self, opened: Link, task_status: TaskStatus[Entry]) -> None:
-        self._link = opened
+        self._link, told = opened, False
         async with anyio.create_task_group() as tasks:
             self._tasks, self._scope = tasks, tasks.cancel_scope
             tasks.start_soon(self._read)
             failed = await self._enter()
             task_status.started(failed or self)
+            told = True
             if failed:
                 tasks.cancel_scope.cancel()
             tasks.start_soon(self._keep_alive)
+        if not told:  # lost before we were in
+            task_status.started(self._failed())
 
     def begin(self) -> Entered | EntryFailed:
         """From now on news are told."""
         if self._lost is not None or self._crowd is None:
-            words = self._lost or NOT_IN
-            return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, words)
+            return self._failed()
         self._began = True
         return Entered(self._effect.attempt, self._crowd.own_id, self._crowd.others())
+
+    def _failed(self) -> EntryFailed:
+        return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, self._lost or NOT_IN)
 
     async def end(self) -> None:
         """Leave, and wait until the socket is closed: the session ends with it. Tells no more."""
