@@ -104,11 +104,16 @@ def token(user: str = "ann", room: str = "blue") -> str:
 
 @asynccontextmanager
 async def host(
-    gateway: GatewayProcess, user: str = "ann", *, takeover: bool = False, **more: Any
+    gateway: GatewayProcess,
+    user: str = "ann",
+    *,
+    room: str = "blue",
+    takeover: bool = False,
+    **more: Any,
 ) -> AsyncGenerator[ClientConnection]:
     """As a browser connects: the token beside the subprotocol."""
     url = gateway.url + ("?takeover=1" if takeover else "")
-    protocols = [Subprotocol("onair.v1"), Subprotocol(f"bearer.{token(user)}")]
+    protocols = [Subprotocol("onair.v1"), Subprotocol(f"bearer.{token(user, room)}")]
     async with connect(
         url,
         subprotocols=protocols,
