@@ -89,7 +89,8 @@ def settled(lists: Lists) -> list[str]:
         else:
             wrong.append(f"I5 {live.room_id}: still {live.status}")
     wrong += [*_slots(lists), *_processes(lists), *_bridges(lists), *_ports(lists)]
-    wrong += [*_folders(lists), *_orphan_keys(lists), *_ledger(lists)]
+    wrong += [*_folders(lists), *_orphan_keys(lists), *_hosts(lists)]
+    wrong += [*_participants(lists), *_ledger(lists)]
     return wrong
 
 
@@ -220,6 +221,28 @@ def _orphan_keys(lists: Lists) -> Iterator[str]:
             yield f"I7 {room}: key {key} of a room that does not exist"
         elif leaf in ("janus", "mixer") and keys.room(room, "livemeta") not in lists.keys:
             yield f"I5 {room}: key {key} of a room that is not started"
+
+
+def _hosts(lists: Lists) -> Iterator[str]:
+    """A gateway's keys go with its lease, and hosts of a room with the room."""
+    for room, user, host in lists.hosts():
+        if host is None:
+            yield f"I5 {room}: the key of host {user} cannot be read"
+        elif not lists.has_gateway(host.gateway_id):
+            yield f"I5 {room}: host {user} is held by gateway {host.gateway_id}, which is gone"
+        if keys.room(room, "meta") not in lists.keys:
+            yield f"I7 {room}: host {user} of a room that does not exist"
+
+
+def _participants(lists: Lists) -> Iterator[str]:
+    """One for each host's key at most: two of a user would speak with one voice."""
+    held = {(room, user) for room, user, _ in lists.hosts()}
+    for bridge in lists.bridges:
+        for user, count in Counter(bridge.users).items():
+            if count > 1:
+                yield f"I5 {bridge.room}: {user} is {count} times in {bridge.janus_id}"
+            if bridge.room is not None and (bridge.room, user) not in held:
+                yield f"I5 {bridge.room}: {user} is in {bridge.janus_id}, and at no gateway"
 
 
 def _ledger(lists: Lists) -> Iterator[str]:

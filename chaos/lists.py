@@ -13,6 +13,7 @@ from pkg import keys
 from pkg.model import (
     Epoch,
     Heartbeat,
+    Host,
     JanusState,
     Kind,
     LiveMeta,
@@ -47,13 +48,18 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class BridgeRoom:
-    """An AudioBridge room. ``room`` and ``epoch`` are None for one that Onair did not make."""
+    """An AudioBridge room. ``room`` and ``epoch`` are None for one that Onair did not make.
+
+    ``users``: whom gateways brought in, each as often as he is there; looked at only while a
+    gateway says that it has hosts of the room.
+    """
 
     janus_id: ModuleId
     number: int
     room: RoomId | None = None
     epoch: Epoch | None = None
     forwards: tuple[Forward, ...] = ()
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,16 @@ class Lists:
     def ended(self) -> set[tuple[ModuleId, RoomId]]:
         """Mixers that still keep a stopped room's last playlist."""
         return {found for key in self.keys if (found := keys.parse_ended(key))}
+
+    def hosts(self) -> Iterator[tuple[RoomId, str, Host | None]]:
+        """Room and user of each key that a gateway holds for a host, and what stands there."""
+        for key in sorted(self.keys):
+            named = keys.parse_user(key) if key.startswith(keys.HOSTS) else None
+            if named:
+                yield *named, self._record(key, Host)
+
+    def has_gateway(self, gateway_id: str) -> bool:
+        return keys.gateway(gateway_id) in self.keys
 
     def _record(self, key: str, kind: type[R]) -> R | None:
         value = self.keys.get(key)

@@ -67,7 +67,7 @@ class Fault:
 
 
 def _kills() -> Iterator[Kind]:
-    for part in ("room-manager", "janus-manager", "mixer", "etcd"):
+    for part in ("room-manager", "janus-manager", "mixer", "gateway", "etcd"):
         yield Kind(Act.KILL, part)  # what plays goes on without them
     for part in ("ffmpeg", "janus"):
         yield Kind(Act.KILL, part, STARTED_AGAIN_SECONDS)
@@ -76,12 +76,12 @@ def _kills() -> Iterator[Kind]:
 
 
 def _pauses() -> Iterator[Kind]:
-    for part in ("room-manager", "janus-manager", "mixer", "etcd"):
+    for part in ("room-manager", "janus-manager", "mixer", "gateway", "etcd"):
         yield Kind(Act.PAUSE, part, seconds=SHORT_SECONDS)
     for part in ("ffmpeg", "janus"):
         missing = SHORT_SECONDS + STARTED_AGAIN_SECONDS
         yield Kind(Act.PAUSE, part, missing, SHORT_SECONDS)
-    for part in ("room-manager", "janus-manager", "etcd"):
+    for part in ("room-manager", "janus-manager", "gateway", "etcd"):
         yield Kind(Act.PAUSE, part, seconds=LONG_SECONDS, lease=True)
     # frozen with its lease gone, the origin serves nothing: its rooms go to another mixer
     yield Kind(Act.PAUSE, "mixer", FAILOVER_SECONDS, LONG_SECONDS, lease=True)

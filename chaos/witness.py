@@ -16,9 +16,10 @@ the room. ``witness.findings`` keeps what ``watching`` found. A test's stack mak
 ``tests.support.proof.witness(stack)``.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+import json
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from mixer.api import Marker as ProcessMarker
 from mixer.files import Layout, list_folders
 from pkg.errors import OnairError
 from pkg.etcd.api import Etcd
-from pkg.model import ModuleId
+from pkg.model import ModuleId, RoomId
 from pkg.secrets import room_secret
 
 SAMPLE_SECONDS = 0.25
@@ -88,8 +89,8 @@ class Witness:
         """
         found = await self._etcd.range("/")
         processes, strangers = await anyio.to_thread.run_sync(self._processes)
-        bridges, mute = await self._bridges()
         keys = {kv.key: kv.value for kv in found.kvs}
+        bridges, mute = await self._bridges({room for room, _, _ in Lists(keys).hosts()})
         foreign = {f"AudioBridge room {b.number} in {b.janus_id}" for b in bridges if not b.room}
         return Lists(
             keys=keys,
@@ -135,19 +136,32 @@ class Witness:
             for room, epoch in list_folders(Layout(part.media, part.run))
         )
 
-    async def _bridges(self) -> tuple[tuple[BridgeRoom, ...], frozenset[ModuleId]]:
+    async def _bridges(
+        self, hosted: Collection[RoomId]
+    ) -> tuple[tuple[BridgeRoom, ...], frozenset[ModuleId]]:
         found: list[BridgeRoom] = []
         mute: set[ModuleId] = set()
         for part in self._januses:
             try:
-                found += await self._rooms_of(part)
+                found += await self._rooms_of(part, hosted)
             except (httpx.HTTPError, KeyError, ValueError):
                 mute.add(part.module_id)
         return tuple(found), frozenset(mute)
 
-    async def _rooms_of(self, part: JanusPart) -> list[BridgeRoom]:
+    async def _rooms_of(self, part: JanusPart, hosted: Collection[RoomId]) -> list[BridgeRoom]:
         listed = await self._ask(part, messages.listing(part.key))
-        return [await self._bridge(part, item) for item in listed["list"]]
+        bridges = [await self._bridge(part, item) for item in listed["list"]]
+        return [
+            replace(bridge, users=await self._users(part, bridge.number))
+            if bridge.room in hosted
+            else bridge
+            for bridge in bridges
+        ]
+
+    async def _users(self, part: JanusPart, number: int) -> tuple[str, ...]:
+        body = await self._ask(part, messages.participant_listing(number))
+        shown = (user_of(one.get("display")) for one in body.get("participants", ()))
+        return tuple(user for user in shown if user is not None)
 
     async def _bridge(self, part: JanusPart, item: dict[str, Any]) -> BridgeRoom:
         marker = RoomMarker.parse(item.get("description"))
@@ -210,6 +224,20 @@ class Witness:
                 await anyio.sleep(POLL_SECONDS)
             return anyio.current_time() - began - POLL_SECONDS
         raise AssertionError(f"not settled after {within:g} s: {wrong or ['only just']}")
+
+
+def user_of(display: object) -> str | None:
+    """Whom a gateway brought in under this name; None if none did.
+
+    >>> user_of('{"u":"ann","d":"Ann"}'), user_of("test tone")
+    ('ann', None)
+    """
+    try:
+        found = json.loads(display) if isinstance(display, str) else None
+    except ValueError:
+        return None
+    user = found.get("u") if isinstance(found, dict) else None
+    return user if isinstance(user, str) else None
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

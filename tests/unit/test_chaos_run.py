@@ -18,7 +18,7 @@ from chaos.schedule import KINDS, Act, Kind
 from pkg.errors import ConfigError
 from pkg.model import Epoch, ModuleId, RoomId
 
-SINGLE = ["etcd", "janus", "janus-manager", "mixer", "room-manager"]
+SINGLE = ["etcd", "gateway", "janus", "janus-manager", "mixer", "room-manager"]
 KILL = Kind(Act.KILL, "mixer")
 
 
