@@ -70,9 +70,9 @@ def build(config: Config, etcd: Etcd) -> House:
     presence = Presence(etcd, config.gateway_id, me, rng)
     rooms = Rooms(etcd, presence, master, config.gateway_max_hosts, rng)
 
-    def session(grant: Grant) -> Session:
+    def session(grant: Grant, fence: int) -> Session:
         servers = ice.of(grant.user, now=int(_since_1970()), until=grant.expires_at)
-        identity = Identity(grant.room_id, grant.user, servers)
+        identity = Identity(grant.room_id, grant.user, servers, fence)
         return Session(identity, rng, join_seconds=config.gateway_join_seconds)
 
     return House(

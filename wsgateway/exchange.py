@@ -46,6 +46,7 @@ class Peer:
     muted: bool = False
     live: bool = False
     talking: bool = False
+    fence: int = 0
 
 
 # --- events -------------------------------------------------------------------------------
@@ -227,13 +228,15 @@ class Close:
 @dataclass(frozen=True, slots=True)
 class Enter:
     """Be in this AudioBridge room, in no other; drop what stood before. Answers Entered or
-    EntryFailed, and from then on tells of peers. A stale participant of our own user is put out."""
+    EntryFailed, and from then on tells of peers. A stale participant of our own user is put out,
+    one of a later connection (a higher ``fence``) is not: then this one fails."""
 
     attempt: int
     place: Place
     user_id: str
     display: str | None
     muted: bool
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +289,12 @@ Effect: TypeAlias = Send | Close | Enter | Offer | Trickle | SetMuted | Exit | N
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this session is for, from the verified token."""
+    """Who this session is for, from the verified token.
+
+    ``fence``: higher for each connection of this user, over all gateways (``lock.Claim``).
+    """
 
     room_id: RoomId
     user_id: str
     ice_servers: tuple[dict[str, object], ...] = ()
+    fence: int = 0

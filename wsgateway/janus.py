@@ -29,6 +29,7 @@ from wsgateway.exchange import (
     MediaLost,
     Offer,
     OfferFailed,
+    Peer,
     PeerLeft,
     PeersSeen,
     PlaceLost,
@@ -46,6 +47,7 @@ FAREWELL_SECONDS = 1.0
 KEEPALIVE_SECONDS = 25.0
 LIMITS = Limits(message_bytes=1 << 20)  # a room of 1,000, told at once, is a fifth of that
 NOT_IN = "not in the room: try again"
+TAKEN_OVER = "this user came by another connection since"
 NO_ANSWER = "Janus did not answer: try again"
 
 Entry: TypeAlias = "Stay | EntryFailed"  # how a hold began
@@ -129,7 +131,7 @@ class Stay:
         self.ended = anyio.Event()  # the socket is closed
         self._effect = effect
         self._place = effect.place
-        self._shown = messages.display(effect.user_id, effect.display)
+        self._shown = messages.display(effect.user_id, effect.display, effect.fence)
         self._muted = effect.muted
         self._tell = tell
         self._began = False
@@ -206,6 +208,8 @@ class Stay:
         try:
             self._session_id = messages.read_id(await self._ask(messages.creation()))
             joined = await self._join()
+            if any(map(self._is_later, joined.peers)):
+                return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, TAKEN_OVER)
             await self._put_out(joined)
         except _RefusedError as error:
             return EntryFailed(self._effect.attempt, *messages.refusal(error.failure))
@@ -230,6 +234,10 @@ class Stay:
         for event in early:
             self._take(event)
         return joined
+
+    def _is_later(self, peer: Peer) -> bool:
+        """Our user's, by a connection that followed ours: cut off etcd we are the last to know."""
+        return peer.user_id == self._effect.user_id and peer.fence > self._effect.fence
 
     async def _put_out(self, joined: Joined) -> None:
         """Stale participants of our own user's: two of them would speak with one voice."""

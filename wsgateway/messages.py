@@ -8,8 +8,8 @@ Called by ``janus``.
 >>> handle = Handle(1, 2)
 >>> configure(handle, muted=True)["body"]
 {'request': 'configure', 'muted': True}
->>> display("ann", "Ann O'Neil")
-'{"u":"ann","d":"Ann O\\'Neil"}'
+>>> display("ann", "Ann O'Neil", 7)
+'{"u":"ann","f":7,"d":"Ann O\\'Neil"}'
 """
 
 import json
@@ -137,9 +137,11 @@ def _to(handle: Handle, verb: str) -> Body:
     return {"janus": verb, "session_id": handle.session_id, "handle_id": handle.handle_id}
 
 
-def display(user_id: str, name: str | None) -> str:
+def display(user_id: str, name: str | None, fence: int) -> str:
     """What other gateways know our participant by."""
-    shown = {"u": user_id} if name is None else {"u": user_id, "d": name[:MAX_DISPLAY]}
+    shown: dict[str, object] = {"u": user_id, "f": fence}
+    if name is not None:
+        shown["d"] = name[:MAX_DISPLAY]
     return json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -262,14 +264,15 @@ def _peers(data: Mapping[str, Any]) -> tuple[Peer, ...]:
 
 def _peer(item: object) -> Peer | None:
     """
-    >>> _peer({"id": 7, "display": '{"u":"ann","d":"Ann"}', "setup": True, "muted": False})
-    Peer(participant_id=7, user_id='ann', display='Ann', muted=False, live=True, talking=False)
+    >>> peer = _peer({"id": 7, "display": '{"u":"ann","f":3,"d":"Ann"}', "setup": True})
+    >>> peer == Peer(7, "ann", "Ann", live=True, fence=3)
+    True
     >>> [_peer({"id": 7, "display": shown}).user_id for shown in ("test tone", '{"u":"/"}', None)]
     ['janus-7', 'janus-7', 'janus-7']
     """
     if not isinstance(item, dict) or type(item.get("id")) is not int:
         return None
-    user_id, name = _shown(item.get("display"))
+    user_id, name, fence = _shown(item.get("display"))
     return Peer(
         participant_id=item["id"],
         user_id=user_id or f"janus-{item['id']}",
@@ -277,22 +280,23 @@ def _peer(item: object) -> Peer | None:
         muted=item.get("muted") is True,
         live=item.get("setup") is True,
         talking=item.get("talking") is True,
+        fence=fence,
     )
 
 
-def _shown(text: object) -> tuple[str | None, str | None]:
-    """User id and name; of a participant that no gateway let in, only what he calls himself."""
+def _shown(text: object) -> tuple[str | None, str | None, int]:
+    """User id, name, fence; of a participant that no gateway let in, what he calls himself."""
     try:
         found = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         found = None
     match found:
-        case {"u": str(user_id), "d": str(name)} if keys.is_user_id(user_id):
-            return user_id, name[:MAX_DISPLAY]
-        case {"u": str(user_id)} if keys.is_user_id(user_id):
-            return user_id, None
+        case {"u": str(user_id), **more} if keys.is_user_id(user_id):
+            name, fence = more.get("d"), more.get("f")
+            shown = name[:MAX_DISPLAY] if isinstance(name, str) else None
+            return user_id, shown, fence if isinstance(fence, int) else 0
         case _:
-            return None, text[:MAX_DISPLAY] if isinstance(text, str) else None
+            return None, text[:MAX_DISPLAY] if isinstance(text, str) else None, 0
 
 
 def _integer(value: object) -> int:

@@ -51,7 +51,7 @@ REFUSALS_PER_SECOND, REFUSALS_BURST = 10.0, 100  # logged; all are counted
 class House:
     """What the gateway is, and whom it lets in.
 
-    ``session`` makes a host's; ``now`` is RFC 3339.
+    ``session`` makes a host's, whose lock's revision is its fence; ``now`` is RFC 3339.
     """
 
     gateway_id: str
@@ -59,7 +59,7 @@ class House:
     admission: Admission
     limits: Limits
     around: Surroundings
-    session: Callable[[Grant], SessionLogic]
+    session: Callable[[Grant, int], SessionLogic]
     now: Callable[[], str]
 
 
@@ -197,7 +197,7 @@ class Server:
             self._around.metrics.closed(closing.code)
             await sock.close(closing.code, closing.words)
             return
-        session = self._house.session(guest.grant)
+        session = self._house.session(guest.grant, guest.claim.revision)
         connection = Connection(self._around, sock, session, guest.claim, guest.grant)
         guest.claim.lost = lambda: connection.end(End.TAKEN_OVER)
         self._connections.add(connection)

@@ -338,8 +338,8 @@ class Session:
         self._drop_publication(rules.MOVING)
         self._janus_muted = self._muted
         attempt = self._entry.begin(place)
-        user_id = self._identity.user_id
-        self._want(exchange.Enter(attempt, place, user_id, self._display, self._muted))
+        me = self._identity
+        self._want(exchange.Enter(attempt, place, me.user_id, self._display, self._muted, me.fence))
 
     def _is_away(self) -> bool:
         """There is a place where we should be, and we are not even on the way."""

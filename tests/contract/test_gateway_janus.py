@@ -112,6 +112,16 @@ async def test_a_stale_participant_of_the_same_user_is_put_out(stage: Stage) -> 
     assert ann.told == []
 
 
+async def test_who_came_by_a_later_connection_is_not_put_out(stage: Stage) -> None:
+    """Else a gateway cut off etcd, which does not know of it, would take turns with it."""
+    later, old = stage.host("ann"), stage.host("ann")
+    later.fence, old.fence = 2, 1
+    await later.enter()
+    assert isinstance(await old.try_to_enter(), EntryFailed)
+    await until_left(stage, "ann")
+    assert later.told == []
+
+
 async def test_a_participant_of_no_gateway_has_a_name_of_its_own(stage: Stage) -> None:
     ann = stage.host("ann")
     async with stage.stranger("test tone"):

@@ -57,7 +57,7 @@ async def serving() -> AsyncGenerator[tuple[Part, int]]:
             admission=Admission(TOKENS, part.rooms.is_void, ()),
             limits=Limits(5000, 3),
             around=part.surroundings(),
-            session=lambda _grant: Talker(),
+            session=lambda _grant, _fence: Talker(),
             now=lambda: "2026-01-01T00:00:00.000Z",
         )
         server, port = Server(house), free_port()

@@ -49,7 +49,7 @@ class Host:
         self.place = place
         self.told: list[Event] = []
         self.sees: dict[int, Peer] = {}
-        self.attempts = self.offers = 0
+        self.attempts = self.offers = self.fence = 0
         self.caller: Caller | None = None
         self.bridge = make(self._hear)
 
@@ -66,7 +66,7 @@ class Host:
     async def try_to_enter(self, *, muted: bool = False) -> Entered | EntryFailed:
         self.attempts += 1
         display = self.user_id.title()
-        effect = Enter(self.attempts, self.place, self.user_id, display, muted)
+        effect = Enter(self.attempts, self.place, self.user_id, display, muted, self.fence)
         return await self.bridge.enter(effect)
 
     async def enter(self, *, muted: bool = False) -> Entered:

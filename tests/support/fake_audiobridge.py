@@ -161,6 +161,8 @@ class FakeBridge:
             return EntryFailed(effect.attempt, Refusal.NO_ROOM, "No such room")
         if room.pin != effect.place.pin:
             return EntryFailed(effect.attempt, Refusal.REFUSED, "Unauthorized (wrong pin)")
+        if any(p.user_id == effect.user_id and p.fence > effect.fence for p in room.peers.values()):
+            return EntryFailed(effect.attempt, Refusal.UNAVAILABLE, "came by another connection")
         self._put_out_stale(room, effect)
         return self._begin(room, effect)
 
@@ -174,7 +176,13 @@ class FakeBridge:
 
     def _begin(self, room: FakeRoom, effect: Enter) -> Entered:
         self.attempt, self.offered, self._place = effect.attempt, None, effect.place
-        own = Peer(next(self._janus.ids), effect.user_id, effect.display, effect.muted)
+        own = Peer(
+            next(self._janus.ids),
+            effect.user_id,
+            effect.display,
+            effect.muted,
+            fence=effect.fence,
+        )
         others = tuple(peer for peer in room.peers.values() if peer.user_id != effect.user_id)
         self._own, room.bridges[own.participant_id] = own, self
         self._janus.seen(effect.place.number, own)

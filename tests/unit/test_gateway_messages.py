@@ -52,11 +52,13 @@ def of_the_room(**data: Any) -> dict[str, Any]:
 @settings(deadline=None)
 @given(st.none() | st.text())
 def test_a_display_is_read_as_it_was_written(name: str | None) -> None:
-    text = messages.display("ann@example.org", name)
+    text = messages.display("ann@example.org", name, 5)
     assert json.loads(text)["u"] == "ann@example.org"
     message = of_the_room(audiobridge="joined", participants=[{"id": 7, "display": text}])
     shown = None if name is None else name[:64]
-    assert messages.event(message, 1, 2) == PeersSeen(1, (Peer(7, "ann@example.org", shown),))
+    assert messages.event(message, 1, 2) == PeersSeen(
+        1, (Peer(7, "ann@example.org", shown, fence=5),)
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,12 +74,12 @@ def test_a_stranger_is_no_user_of_ours(text: object) -> None:
 
 
 def test_a_join_carries_the_pin_and_a_kick_the_secret() -> None:
-    join = messages.join(HANDLE, PLACE, messages.display("ann", None), muted=True)
+    join = messages.join(HANDLE, PLACE, messages.display("ann", None, 5), muted=True)
     assert join["body"] == {
         "request": "join",
         "room": 123456,
         "pin": "the pin",
-        "display": '{"u":"ann"}',
+        "display": '{"u":"ann","f":5}',
         "muted": True,
     }
     assert messages.kick(HANDLE, PLACE, 7)["body"] == {
