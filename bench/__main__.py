@@ -16,6 +16,7 @@ from bench import (
     latency,
     outage,
     page,
+    pages,
     playable,
     report,
     report_rooms,
@@ -119,6 +120,22 @@ def browse(
 
     limit = LIMIT_SECONDS + 2 * count * faults.RUN_SECONDS
     raise typer.Exit(run(measure, many=faults.TWO_OF_EACH, limit=limit))
+
+
+@app.command("pages")
+def visit(
+    runs: Annotated[int, typer.Option(min=1, help="of everything")] = 5,
+) -> None:
+    """Studio and listen page in Chromium: click to heard, and kill -9 of what they hang on."""
+    count = runs * pages.PARTS
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("hosts come, a part dies", count) as progress:
+            found = await pages.measure(stack, runs, progress.step)
+        return report_rooms.visits(console, found, pages.GOALS)
+
+    limit = LIMIT_SECONDS + count * pages.RUN_SECONDS
+    raise typer.Exit(run(measure, many=pages.TWO_GATEWAYS, limit=limit))
 
 
 @app.command("idle")

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bench.crowd import Heard
 from bench.drain import Drained
-from bench.figures import Goal
+from bench.figures import Goal, percentile
 from bench.idle import Turn
 from bench.outage import CALLS, Cost
 from bench.page import Page
@@ -110,6 +110,22 @@ def pages(console: Console, found: Mapping[str, Page]) -> bool:
         console.print(f"{name}: hls.js met {', '.join(page.errors) or 'no error'}")
     good = all(page.heard.advances and not page.heard.reloads for page in found.values())
     console.print(f"every page plays on without a reload: {'reached' if good else 'NOT reached'}")
+    return good
+
+
+def visits(
+    console: Console, found: Mapping[str, Sequence[float]], goals: Mapping[str, Goal]
+) -> bool:
+    """Goals are for the median."""
+    table = _table("studio and listen page in Chromium, seconds", "median", "worst", "goal")
+    good = True
+    for what, values in found.items():
+        median = percentile(values, 0.5)
+        goal = goals.get(what)
+        good &= goal is None or goal.reached(median)
+        words = goal.words(median) if goal else ""
+        table.add_row(what, f"{median:.2f}", f"{max(values):.2f}", words)
+    console.print(table)
     return good
 
 

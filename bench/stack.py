@@ -99,6 +99,7 @@ def _options(many: Many) -> list[str]:
         f"--mixers={many.mixers}",
         f"--januses={many.januses}",
         f"--room-managers={many.room_managers}",
+        f"--gateways={many.gateways}",
     ]
 
 

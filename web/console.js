@@ -128,6 +128,7 @@ function drawModules() {
 function choose(roomId) {
   card.open(roomId);
   redraw();
+  requestAnimationFrame(() => card.show()); // after it is drawn
 }
 
 // --- doing ---

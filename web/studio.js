@@ -72,6 +72,11 @@ function showStatus() {
   byId("stop").hidden = !may("air");
 }
 
+function showNetwork(state) {
+  say(byId("network"), NETWORK[state]);
+  byId("network").classList.toggle("air", state === "live");
+}
+
 function showPeople(people) {
   const order = [...people].sort((a, b) => (b.you ?? 0) - (a.you ?? 0));
   fill(byId("people"), ...order.map(person));
@@ -94,7 +99,7 @@ function person(one) {
 function badgeOf(one) {
   if (one.muted) return element("span", { class: "badge warn" }, "muted");
   if (one.talking) return element("span", { class: "badge good" }, "talking");
-  return element("span", { class: "badge" }, one.live ? "listening" : "connecting");
+  return element("span", { class: "badge" }, one.live ? "quiet" : "connecting");
 }
 
 function moderation(one) {
@@ -132,6 +137,7 @@ async function openMicrophone(deviceId = "") {
   notice("");
   byId("mic-ask").hidden = true;
   byId("mic-ready").hidden = false;
+  byId("settings").hidden = false;
   byId("before").hidden = show !== null;
   await show?.replaceTrack(microphone.track);
   await listDevices();
@@ -183,13 +189,16 @@ function join(takeover) {
     track: microphone.track,
     audio: byId("audio"),
   });
-  show.addEventListener("state", ({ detail }) => say(byId("network"), NETWORK[detail]));
+  show.addEventListener("state", ({ detail }) => showNetwork(detail));
   show.addEventListener("people", ({ detail }) => showPeople(detail));
   show.addEventListener("asked", ({ detail }) => asked(detail));
   show.addEventListener("over", ({ detail }) => over(detail));
   showMuted(false);
   byId("before").hidden = true;
   byId("during").hidden = false;
+  byId("mic-words").hidden = true;
+  byId("settings").open = false;
+  byId("mute").focus(); // the button that was pressed is gone
   show.start();
   look();
 }
@@ -216,6 +225,7 @@ function over({ reason, words }) {
   showPeople([]);
   byId("before").hidden = false;
   byId("during").hidden = true;
+  byId("mic-words").hidden = false;
   say(byId("network"), "");
   notice(OVER[reason] ?? words, reason === "left" ? "" : "warn");
   byId("go").disabled = false;
@@ -266,7 +276,7 @@ function refuse(words) {
 async function copyLink() {
   await navigator.clipboard.writeText(byId("listen-link").href);
   say(byId("copy"), "Copied");
-  setTimeout(() => say(byId("copy"), "Copy the listeners' link"), 2000);
+  setTimeout(() => say(byId("copy"), "Copy the link"), 2000);
 }
 
 async function begin() {
@@ -279,8 +289,9 @@ async function begin() {
     );
   }
   say(byId("who"), `You are ${me.sub}.`);
-  byId("listen-link").href = new URL(`/listen/${encodeURIComponent(roomId)}`, location.origin);
-  byId("link-row").hidden = false;
+  const link = new URL(`/listen/${encodeURIComponent(roomId)}`, location.origin);
+  byId("listen-link").href = link;
+  say(byId("listen-link"), link.href);
   byId("desk").hidden = false;
   await look();
   setInterval(look, LOOK_MS);

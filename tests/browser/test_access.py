@@ -2,7 +2,6 @@
 what a page weighs."""
 
 import re
-from collections.abc import Sequence
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -58,14 +57,14 @@ async def test_the_console(house: House) -> None:
 
 
 async def test_the_studio(house: House) -> None:
-    await house.on_air("axe")
+    await house.on_air("axe-2")
     page = await (await house.somebody()).new_page()
-    await page.goto(f"{house.api}/studio/axe")
+    await page.goto(f"{house.api}/studio/axe-2")
     await Studio(page).says("You need an invitation")
     found = await look_at(page, "no invitation")
-    bob = await house.host("axe", "bob", hertz=440)
+    bob = await house.host("axe-2", "bob", hertz=440)
     await bob.go_live()
-    ann = await house.host("axe", "ann", "air", "moderate")
+    ann = await house.host("axe-2", "ann", "air", "moderate")
     found += await look_at(ann.page, "before")
     await ann.go_live()
     await expect(ann.page.locator("#people li")).to_have_count(2)
@@ -77,13 +76,13 @@ async def test_the_studio(house: House) -> None:
 
 
 async def test_the_listen_page(house: House) -> None:
-    await house.on_air("axe", pin="1")
-    listener = await house.listener("axe")
+    await house.on_air("axe-3", pin="4711")
+    listener = await house.listener("axe-3")
     found = await look_at(listener.page, "idle")
     await listener.play()
     await listener.says("This room has a PIN.")
     found += await look_at(listener.page, "PIN")
-    await listener.page.get_by_label("PIN of this room").fill("1")
+    await listener.page.get_by_label("PIN of this room").fill("4711")
     await listener.page.get_by_role("button", name="Listen").click()
     await listener.says("Live")
     found += await look_at(listener.page, "live")
@@ -96,15 +95,15 @@ async def test_the_listen_page(house: House) -> None:
 async def test_what_a_page_weighs(house: House, figure: Figure) -> None:
     await house.stack.create("light")
     for name in ("/", "/studio/light", "/listen/light"):
-        page = await (await house.somebody()).new_page()
-        loaded: list[Response] = []
-        page.on("response", loaded.append)
-        await page.goto(f"{house.api}{name}", wait_until="networkidle")
-        weight = await weigh(loaded)
-        figure(f"{name}, {len(loaded)} requests, packed bytes", weight)
+        requests, weight = await weigh(await (await house.somebody()).new_page(), house.api + name)
+        figure(f"{name}, {requests} requests, packed bytes", weight)
         assert weight < WEIGHT_LIMIT
 
 
-async def weigh(loaded: Sequence[Response]) -> int:
-    """Bodies as they came over the wire."""
-    return sum([(await one.request.sizes())["responseBodySize"] for one in loaded])
+async def weigh(page: Page, url: str) -> tuple[int, int]:
+    """How many requests, and the bytes of their bodies as they came over the wire."""
+    loaded: list[Response] = []
+    page.on("response", lambda response: loaded.append(response))
+    await page.goto(url, wait_until="networkidle")
+    sizes = [await response.request.sizes() for response in loaded]
+    return len(loaded), sum(size["responseBodySize"] for size in sizes)

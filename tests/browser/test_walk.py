@@ -130,7 +130,7 @@ async def stop_by_keyboard(ann: Studio) -> None:
 async def tab_to(page: Page, wanted: str) -> None:
     """Press Tab until the element with this id has the focus."""
     for _ in range(40):
-        await page.keyboard.press("Tab")
         if await page.locator(f"#{wanted}").evaluate("(it) => it === document.activeElement"):
             return
+        await page.keyboard.press("Tab")
     raise AssertionError(f"Tab never comes to #{wanted}")

@@ -24,11 +24,15 @@ export function roomRow(room, chosen, choose, { act }) {
   return element(
     "li",
     { class: `card tight row spread${roomId === chosen ? " chosen" : ""}`, "data-key": roomId },
-    name,
+    element(
+      "span",
+      { class: "row tied" },
+      name,
+      room.hasPin ? element("span", { class: "faint small" }, "PIN") : null,
+    ),
     element(
       "span",
       { class: "row" },
-      room.hasPin ? element("span", { class: "badge" }, "PIN") : null,
       badge(STATUS[room.status] ?? [room.status, ""]),
       toggle,
     ),

@@ -35,6 +35,11 @@ export class RoomCard {
     this.#look();
   }
 
+  /** Where it stands below a long list: into sight. */
+  show() {
+    this.#node.scrollIntoView({ block: "nearest" });
+  }
+
   #close() {
     clearInterval(this.#timer);
     this.roomId = null;
@@ -213,7 +218,7 @@ export class RoomCard {
       { class: "row", "data-key": "buttons" },
       button(onAir ? "Stop" : "Start", `card run`, run, onAir ? "small" : "small primary"),
       element("a", { class: "button small", href: listen, target: "_blank", rel: "noopener" }, "Listen"),
-      button("Delete", "card delete", () => this.#delete()),
+      button("Delete", "card delete", () => this.#delete(), "small danger"),
     );
   }
 
