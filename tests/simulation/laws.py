@@ -85,7 +85,7 @@ class Laws:
             must(who == module_id, f"I1: {who} wrote the heartbeat of {module_id}")
         if rest.startswith("slots/"):
             number = int(rest.removeprefix("slots/"))
-            must(number < self._world.capacity(kind), f"I2: {module_id} has a slot {number}")
+            must(number < self._world.capacity(module_id), f"I2: {module_id} has a slot {number}")
             must(who.startswith("r"), f"I1: {who} wrote a slot of {module_id}")
             Slot.decode(kv.value)
 

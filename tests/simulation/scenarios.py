@@ -63,13 +63,30 @@ faults: list[st.SearchStrategy[Step]] = [
 ]
 WAITS = (0.0, 0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 9.0, 11.0, 15.0, 31.0)
 act: st.SearchStrategy[Step] = st.one_of(ask, st.sampled_from(faults).flatmap(lambda fault: fault))
-moment = st.tuples(act, st.sampled_from(WAITS))
+Moment = tuple[Step, ...]
 
 
-def _told(moments: list[tuple[Step, float]]) -> tuple[Step, ...]:
+def _moment(step: Step, wait: float) -> Moment:
+    return (step, steps.Advance(wait)) if wait else (step,)
+
+
+def _opening(room: str, via: str) -> Moment:
+    """Made and started: what two asks in a row seldom happen to do."""
+    make, start = steps.Ask("create", room, via), steps.Ask("start", room, via)
+    return (make, steps.Advance(0.5), start)
+
+
+moment = st.one_of(
+    st.builds(_moment, act, st.sampled_from(WAITS)),
+    st.builds(_moment, act, st.sampled_from(WAITS)),
+    st.builds(_moment, act, st.sampled_from(WAITS)),
+    st.builds(_opening, st.sampled_from(ROOMS), st.sampled_from(MANAGERS)),
+)
+
+
+def _told(moments: list[Moment]) -> tuple[Step, ...]:
     """One thing after the other, with time between them."""
-    waits = ((step, steps.Advance(wait)) if wait else (step,) for step, wait in moments)
-    return tuple(step for pair in waits for step in pair)
+    return tuple(step for moment in moments for step in moment)
 
 
 SCENARIOS = st.builds(
