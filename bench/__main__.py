@@ -12,6 +12,7 @@ from rich.console import Console
 from bench import (
     drain,
     faults,
+    hosts,
     idle,
     latency,
     outage,
@@ -19,7 +20,9 @@ from bench import (
     pages,
     playable,
     report,
+    report_hosts,
     report_rooms,
+    sockets,
     throughput,
 )
 from bench.http import UnexpectedAnswerError
@@ -185,6 +188,34 @@ def leave(
     settings = {"ONAIR_MIXER_CAPACITY": str(rooms)}
     limit = LIMIT_SECONDS + 3 * drain.DRAIN_SECONDS
     raise typer.Exit(run(measure, drain.TWO_MIXERS, limit, settings))
+
+
+@app.command("hosts")
+def join(
+    count: Annotated[int, typer.Option("--hosts", min=1, max=200, help="each way")] = 20,
+) -> None:
+    """A host who joins through the gateway against one who joins Janus directly, in turns."""
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("hosts join", count + hosts.WARM_UP) as progress:
+            found = await hosts.measure(stack, count, progress.step)
+        return report_hosts.joins(console, found)
+
+    raise typer.Exit(run(measure, limit=LIMIT_SECONDS + 5 * count))
+
+
+@app.command("sockets")
+def throng(
+    count: Annotated[int, typer.Option("--sockets", min=1, max=4000, help="each time")] = 1000,
+) -> None:
+    """WebSockets that all come within a second, and half-open ones, while two hosts talk."""
+
+    async def measure(stack: Stack) -> bool:
+        with Progress("crowds", 3) as progress:
+            turns = await sockets.measure(stack, count, progress.step)
+        return report_hosts.sockets(console, turns)
+
+    raise typer.Exit(run(measure, settings=sockets.SETTINGS))
 
 
 def run(

@@ -35,8 +35,15 @@ class SineTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc has no types
         self._hertz = hertz
         self._position = 0
         self._started: float | None = None
+        self._rests = False
+
+    def rest(self) -> None:
+        """Play no more, and cost nothing: the connection stays."""
+        self._rests = True
 
     async def recv(self) -> av.AudioFrame:
+        if self._rests:
+            raise MediaStreamError
         if self._started is None:
             self._started = time.monotonic()
         due = self._started + self._position / SAMPLE_RATE
