@@ -283,8 +283,10 @@ class Revocation(Record):
 
     ``before``: of a user, tokens issued at that second (since 1970) or earlier are void.
     ``kicked``: he was told to go (4403), rather than his token taken back (4401).
+    ``given``: the second of a token that he was given since, if that was ahead of the clock.
     """
 
     before: int
     kicked: bool = False
+    given: int = 0
     by: str = "operator"

@@ -46,10 +46,23 @@ def _read(kv: KV | None) -> Revocation | None:
 async def issued_from(etcd: Etcd, room_id: RoomId, user_id: str, now: int) -> int:
     """When a token given now must say that it was issued, so that it is not void at once.
 
-    Raises UndecodableError.
+    If that is ahead of the clock it is written down, for ``revoke_user``. Raises UndecodableError.
     """
-    kv = await etcd.get(keys.revoked_user(room_id, user_id))
-    return max(now, decode(kv, Revocation).before + 1) if kv else now
+    key = keys.revoked_user(room_id, user_id)
+    while True:
+        kv = await etcd.get(key)
+        if kv is None:
+            return now
+        found = decode(kv, Revocation)
+        begins = found.before + 1
+        if begins <= now:
+            return now
+        noted = found.model_copy(update={"given": begins})
+        try:
+            await commit(etcd, [ModIs(key, kv.mod_revision)], [Put(key, noted.encode(), kv.lease)])
+        except ConflictError:
+            continue
+        return begins
 
 
 async def revoke_token(etcd: Etcd, token_id: str, wish: Revocation) -> Revocation:
@@ -69,14 +82,14 @@ async def revoke_token(etcd: Etcd, token_id: str, wish: Revocation) -> Revocatio
 async def revoke_user(etcd: Etcd, room_id: RoomId, user_id: str, wish: Revocation) -> Revocation:
     """All tokens of this user given out until now. Answers what stands.
 
-    Never less than what was revoked before, whatever the clock says; and one second more, for
-    what was given out since then (``issued_from``).
+    Never less than what was revoked before, whatever the clock says; and what was given out since
+    then ahead of the clock (``issued_from``). Repeated, it takes back nothing of the future.
     """
     key = keys.revoked_user(room_id, user_id)
     while True:
         kv = await etcd.get(key)
         last = _earlier(kv)
-        before = max(wish.before, last.before + 1) if last else wish.before
+        before = max(wish.before, last.before, last.given) if last else wish.before
         found = wish.model_copy(update={"before": before})
         try:
             await _write(etcd, key, kv.mod_revision if kv else 0, found)
