@@ -8,13 +8,14 @@ way in (or out) overtakes whatever was meant for the old place.
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from pkg.outage import Outages
 from pkg.tokens import LEEWAY_SECONDS, Grant
 from wsgateway.alarms import Alarm, Alarms
 from wsgateway.api import AudioBridge, Bridges, SessionLogic, Socket
@@ -24,6 +25,8 @@ from wsgateway.exchange import (
     End,
     Ended,
     Enter,
+    Entered,
+    EntryFailed,
     Event,
     Exit,
     Note,
@@ -56,7 +59,10 @@ Verb: TypeAlias = Enter | Offer | Trickle | SetMuted | Exit
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all connections of a gateway share. ``clock``: seconds since 1970."""
+    """What all connections of a gateway share. ``clock``: seconds since 1970.
+
+    ``entries``: Januses that let nobody in, each told of once for all its hosts.
+    """
 
     presence: Presence
     rooms: Rooms
@@ -64,6 +70,9 @@ class Surroundings:
     metrics: Metrics
     bridges: Bridges
     clock: Callable[[], float]
+    entries: Outages = field(
+        default_factory=lambda: Outages("janus.entry_failed", "janus.entry_recovered")
+    )
 
 
 class Connection:
@@ -89,6 +98,8 @@ class Connection:
         self._tasks: TaskGroup | None = None
         self._bridge: AudioBridge | None = None
         self._verbs: deque[Verb] = deque()
+        self._doing: Verb | None = None
+        self._note: Note | None = None  # to be written
         self._under_way: anyio.CancelScope | None = None
         self._leaving = False
         self._janus_left = anyio.Event()
@@ -187,12 +198,21 @@ class Connection:
                 self._send(text)
             case Close():
                 self._close(effect)
-            case Note(status, display, muted):
-                self._around.presence.note(self.claim, status, display, muted=muted)
+            case Note():
+                self._note = effect
+                self._write_note()
             case WakeAt(time):
                 self._wake_at(time)
             case Enter() | Offer() | Trickle() | SetMuted() | Exit():
                 self._queue(effect)
+
+    def _write_note(self) -> None:
+        """Once Janus has done it: who calls for a host's silence waits for this."""
+        note = self._note
+        if note is None or any(isinstance(v, SetMuted) for v in (self._doing, *self._verbs)):
+            return
+        self._note = None
+        self._around.presence.note(self.claim, note.status, note.display, muted=note.muted)
 
     def _send(self, text: str) -> None:
         self._around.metrics.sent.inc()
@@ -237,14 +257,26 @@ class Connection:
         """Carry verbs to Janus while there are any; an idle host has no task for it."""
         while self._verbs:
             verb, answer = self._verbs.popleft(), None
+            self._doing = verb
             with anyio.CancelScope() as self._under_way:
                 bridge = self._bridge = self._bridge or self._around.bridges(tasks, self.tell)
                 answer = await _ask(bridge, verb)
+            self._doing = None
+            if isinstance(verb, Enter):
+                self._tell_entry(verb, answer)
             if answer is not None:
                 self.tell(answer)
+            self._write_note()
         self._under_way = None
         if self._leaving:
             self._janus_left.set()
+
+    def _tell_entry(self, enter: Enter, answer: Event | None) -> None:
+        url = enter.place.url
+        if isinstance(answer, Entered):
+            self._around.entries.over(url, janus=url)
+        elif isinstance(answer, EntryFailed):
+            self._around.entries.failed(url, janus=url, why=answer.why, words=answer.words)
 
 
 async def _ask(bridge: AudioBridge, verb: Verb) -> Event | None:

@@ -39,6 +39,7 @@ from wsgateway.exchange import (
     Event,
     Offer,
     OfferFailed,
+    Refusal,
     SetMuted,
     Trickle,
 )
@@ -214,6 +215,7 @@ class FakeBridge:
     def __init__(self, tell: Tell) -> None:
         self.tell = tell
         self.takes = 0.1
+        self.refuses: str | None = None  # whoever enters
         self.verbs: list[object] = []
         self.done: list[object] = []
 
@@ -224,6 +226,8 @@ class FakeBridge:
 
     async def enter(self, effect: Enter) -> Entered | EntryFailed:
         await self._do(effect)
+        if self.refuses is not None:
+            return EntryFailed(effect.attempt, Refusal.REFUSED, self.refuses)
         return Entered(effect.attempt, 1, ())
 
     async def offer(self, effect: Offer) -> Answered | OfferFailed:

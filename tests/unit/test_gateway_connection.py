@@ -113,6 +113,34 @@ async def test_a_later_offer_takes_the_place_of_one_that_waits() -> None:
         await until(lambda: janus.done == [enter(1), Offer(2, "b"), Trickle(2, None)])
 
 
+async def test_a_mute_is_written_once_janus_has_done_it() -> None:
+    """A moderator's call waits for that."""
+    async with scene() as (part, call, _):
+        wants(call, enter(1))
+        janus = await bridge(part)
+        await until(lambda: janus.done == [enter(1)])
+        janus.takes = 3.0
+        mute, note = SetMuted(muted=True), Note(HostStatus.JOINED, None, muted=True)
+        wants(call, mute, note)
+        await until(lambda: janus.verbs == [enter(1), mute])
+        assert not call.claim.host.muted
+        await until(lambda: call.claim.host.muted)
+        assert janus.done == [enter(1), mute]
+
+
+async def test_a_janus_that_lets_nobody_in_is_told_of_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with scene() as (part, call, _):
+        wants(call, enter(1))
+        janus = await bridge(part)
+        janus.refuses = "wrong pin"
+        for attempt in range(2, 9):
+            wants(call, enter(attempt))
+            await until(lambda n=attempt: enter(n) in janus.done)  # type: ignore[misc]
+        assert capsys.readouterr().out.count("wrong pin") == 1
+
+
 async def test_news_of_janus_reaches_the_session_at_once() -> None:
     async with scene() as (part, call, _):
         wants(call, enter(1))
