@@ -131,10 +131,10 @@ async def _killed(show: Show, case: Case, pids: list[int]) -> None:
     await show.ann.watch()
     with house.scene.stack.supervisor_stopped() if case.kept_down else nullcontext():
         killed = _kill(pids)
-        if not case.kept_down:
-            house.note(f"{case.name} killed → studio live", await show.ann.came_back())
         await silence(page, ANN)
         house.note(f"{case.name} killed → listener hears", await since(killed, page, ANN))
+    if not case.kept_down:
+        house.note(f"{case.name} killed → studio live", await show.ann.came_back())
     seen = await show.listener.seen()
     house.note(f"{case.name} killed: player stood still", round(seen.longest_stall, 2))
     house.note(f"{case.name} killed: page loaded again", seen.reloads)

@@ -12,6 +12,7 @@ from bench.chromium import CLEAR_DB, HEARD_DB, PATIENCE_MS, Tone, level, loudest
 
 LIVE = "You are live."
 POLL_SECONDS = 0.05
+SILENT_LOOKS = 5
 WITHIN_SECONDS = PATIENCE_MS / 1000
 
 # Notes twice a tenth of a second how far the <audio> is; the name of this load of the page with it.
@@ -148,13 +149,16 @@ async def since(moment: float, page: Page, hertz: float = 660) -> float:
     return round(await tone(page, hertz) - moment, 2)
 
 
-async def silence(page: Page, hertz: float) -> float:
-    """Wait until this tone is not in it any more; answers when."""
+async def silence(page: Page, hertz: float) -> None:
+    """Wait until this tone is not in it any more; a glitch of a player is no silence."""
+    looks = 0
 
     async def is_gone() -> bool:
-        return await level(page, hertz) < HEARD_DB
+        nonlocal looks
+        looks = looks + 1 if await level(page, hertz) < HEARD_DB else 0
+        return looks >= SILENT_LOOKS
 
-    return await until(is_gone)
+    await until(is_gone)
 
 
 async def only(page: Page, hertz: float) -> Tone:

@@ -39,7 +39,7 @@ function show(state) {
 
 function showLatency() {
   const seconds = player.latency;
-  say(byId("latency"), seconds === null ? "\u00a0" : `${seconds.toFixed(1)} s behind the studio`);
+  say(byId("latency"), seconds === null ? "\u00a0" : `about ${Math.round(seconds)} s behind the studio`);
 }
 
 function refuse(words) {

@@ -24,12 +24,10 @@ async def show(house: House, room: str) -> tuple[Studio, Listener]:
 
 async def test_janus_dies(house: House, figure: Figure) -> None:
     ann, listener = await show(house, "janus-dies")
-    janus = house.stack.janus
     await ann.watch()
     killed = anyio.current_time()
-    janus.kill()
+    house.stack.janus.restart()
     await silence(listener.page, 660)
-    janus.start()
     figure("studio live again, s", await ann.came_back())
     figure("listener hears the host again, s", await since(killed, listener.page))
     seen = await listener.seen()
