@@ -5,12 +5,13 @@ nothing else exists. Built from small tables, so that each input meets each rout
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.security.wire import Request
 
+Note = Callable[[str, object], None]  # pytest's record_property
 JSON = {"Content-Type": "application/json"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pkg.etcd.api import KV, Etcd
 from tests.security import case_bodies, case_framing, case_tokens, cases
-from tests.security.cases import Case
+from tests.security.cases import Case, Note
 from tests.security.wire import Answer, Request, ask
 from tests.support.room_manager import ROOT, Daemon
 
@@ -92,7 +92,7 @@ async def ask_as(daemon: Daemon, case: Case) -> Answer | None:
 
 @pytest.mark.timeout(300)
 async def test_the_corpus_gets_problems_and_writes_nothing(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    daemon: Daemon, record_property: Note
 ) -> None:
     found: list[str] = []
     secrets = (daemon.api_key, daemon.master)
@@ -106,8 +106,7 @@ async def test_the_corpus_gets_problems_and_writes_nothing(
             if (now := await stored(etcd)) != before:
                 found.append(f"{case.name}: wrote {sorted({kv.key for kv in now})}")
                 before = now
-    with capsys.disabled():
-        print(f"\ncorpus: {len(every)} cases")
+    record_property("cases", len(every))
     assert not found, f"{len(found)} of {len(every)}:\n" + "\n".join(found)
     assert len(every) >= 300
     assert daemon.alive()

@@ -17,7 +17,7 @@ from pkg.etcd.api import Etcd
 from tests.security import case_tokens, onstage
 from tests.security.case_frames import Codes, Talk, request, talks
 from tests.security.case_handshakes import handshakes, opening, tokens
-from tests.security.cases import Case
+from tests.security.cases import Case, Note
 from tests.security.wire import Answer, ask
 from tests.support.gateway_process import MASTER, SLACK_SECONDS, GatewayProcess, Site, host, token
 from tests.support.janus import RealJanus, running
@@ -81,7 +81,10 @@ async def undisturbed(
 
 
 async def test_handshakes(
-    gateway: GatewayProcess, etcd: Etcd, janus: RealJanus, record_property: Any
+    gateway: GatewayProcess,
+    etcd: Etcd,
+    janus: RealJanus,
+    record_property: Note,
 ) -> None:
     found: list[str] = []
     every = list(handshakes(MASTER, token("mallory")))
@@ -124,7 +127,10 @@ async def test_no_refusal_of_a_token_tells_why(gateway: GatewayProcess, etcd: Et
 
 
 async def test_talks(
-    gateway: GatewayProcess, etcd: Etcd, janus: RealJanus, record_property: Any
+    gateway: GatewayProcess,
+    etcd: Etcd,
+    janus: RealJanus,
+    record_property: Note,
 ) -> None:
     found: list[str] = []
     every = list(talks())
