@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,17 @@ import anyio.to_thread
 import psutil
 import pytest
 
+from bench import sockets
 from pkg import keys
 from tests.security.wire import Request
-from tests.support.gateway_process import SLACK_SECONDS, GatewayProcess, Site, host, token
+from tests.support.gateway_process import (
+    MASTER,
+    SLACK_SECONDS,
+    GatewayProcess,
+    Site,
+    host,
+    token,
+)
 
 pytestmark = [pytest.mark.etcd, pytest.mark.anyio]
 
@@ -66,6 +75,28 @@ async def test_who_hangs_up_during_the_handshake_leaves_nothing(
         with anyio.fail_after(SLACK_SECONDS):
             while (await etcd.range(keys.HOSTS)).kvs:
                 await anyio.sleep(0.05)
+
+
+# -- who comes all at once ------------------------------------------------------------------
+
+
+async def test_a_crowd_gets_as_many_places_as_one_address_has(gateway: GatewayProcess) -> None:
+    """200 by default; who asks meanwhile is answered, and then there is room again."""
+    whole = [sockets.handshake(token) for token in sockets.tokens(MASTER, 205)]
+    async with talking(gateway) as took:
+        with anyio.fail_after(SLACK_SECONDS):
+            while not took:
+                await anyio.sleep(0.01)
+        _, found = await sockets.opened(gateway.port, whole, hold=0.5)
+        assert Counter(one.status for one in found) == {101: 199, 503: 6}
+        before = len(took)
+        halves = [b"", whole[0][:40]] * 150
+        await sockets.opened(gateway.port, halves, hold=0.5)
+        with anyio.fail_after(SLACK_SECONDS):
+            while len(took) < before + 3:
+                await anyio.sleep(0.01)
+            while (await sockets.opened(gateway.port, whole[:1], hold=0))[1][0].status != 101:
+                await anyio.sleep(0.1)
 
 
 # -- who sends more than anybody reads ------------------------------------------------------
