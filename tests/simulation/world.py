@@ -26,8 +26,8 @@ from tests.support.fake_processes import Machine
 
 JANUSES, MIXERS, MANAGERS = ("j1", "j2"), ("m1", "m2", "m3"), ("r1", "r2")
 ROOMS = tuple(RoomId(room) for room in ("a", "b", "c"))
-# Without one Janus, or without m3, not all rooms have a place: then some are refused, or wait.
-CAPACITY = {"j1": 2, "j2": 2, "m1": 1, "m2": 1, "m3": 2}
+# With one Janus only not all rooms have a place: then some are refused, or wait.
+CAPACITY = {"j1": 2, "j2": 2, "m1": 2, "m2": 2, "m3": 2}
 LOOK_SECONDS = 0.25
 TROUBLE_SECONDS = 90.0
 LAGS = (0.0, 0.0, 0.01, 0.1)
