@@ -10,6 +10,11 @@ from bench.visitors import Listener, Studio, only
 from tests.browser.house import House
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
+ONLY_TURN = """window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(given) {
+    super({ ...given, iceTransportPolicy: "relay" });
+  }
+};"""
 REFUSES = """navigator.permissions.query = async () => ({ state: "prompt" });
 if (navigator.mediaDevices) {
   navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "ERROR"); };
@@ -68,6 +73,27 @@ async def test_a_studio_without_an_invitation(house: House) -> None:
     over = "Your invitation has run out, or was taken back. Ask for a new link."
     await Studio(page).says(over)  # once the second, and five of leeway, are over
     await expect(page.locator("#desk")).to_be_hidden()
+
+
+async def test_no_way_for_the_sound(house: House) -> None:
+    """A network that blocks UDP: as if only TURN were left, and there is none."""
+    await house.on_air("blocked")
+    context = await house.somebody()
+    await context.add_init_script(ONLY_TURN)
+    ann = await Studio.enter(context, await house.link("blocked", "ann"))
+    await ann.page.locator("#go").click()
+    network = ann.page.locator("#network")
+    await expect(network).to_contain_text("No sound gets through", timeout=PATIENCE_MS)
+
+
+async def test_a_full_room(house: House) -> None:
+    await house.on_air("full", maxParticipants=1)
+    ann = await house.host("full", "ann")
+    await ann.go_live()
+    bob = await house.host("full", "bob", hertz=440)
+    await bob.page.locator("#go").click()
+    await bob.says("The room is full.")
+    await expect(bob.page.locator("#go")).to_be_enabled()
 
 
 @pytest.mark.parametrize(

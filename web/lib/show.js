@@ -9,6 +9,7 @@ import { CloseError, Gateway, RpcError } from "./gateway.js";
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_MS = 60000;
+const PATH_MS = 8000; // from offer and answer to sound: a second, on a bad day three
 const SETTLE_MS = 4000; // an ICE connection may come back by itself
 
 /** Close codes after which nobody should try again, by reason. */
@@ -177,6 +178,7 @@ export class Show extends EventTarget {
     const { sdp } = await gateway.request("publish", { sdp: peer.localDescription.sdp });
     await peer.setRemoteDescription({ type: "answer", sdp });
     candidates.release();
+    setTimeout(() => this.#stillSilent(peer), PATH_MS);
     if (this.#muted) await gateway.request("mute");
   }
 
@@ -196,6 +198,14 @@ export class Show extends EventTarget {
       this.#become("reconnecting");
       setTimeout(() => this.#stillAway(peer), SETTLE_MS);
     }
+  }
+
+  /** Without any way for it ICE may not even fail: it just never connects. */
+  #stillSilent(peer) {
+    if (peer !== this.#peer || this.#over) return;
+    if (!["new", "connecting"].includes(peer.connectionState)) return;
+    this.#become("blocked");
+    this.#publishAgain();
   }
 
   #stillAway(peer) {
