@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from bench.caller import Caller
+from bench.line import ended
 from janusmanager.messages import PLUGIN
 
 KEEPALIVE_SECONDS = 20.0  # Janus forgets a silent session after 60 s
@@ -103,21 +104,23 @@ class Signalling:
             return
 
 
-async def ended(task: asyncio.Task[None]) -> None:
-    """Cancel and wait. Plain tasks, as a task group's scope must not outlive ``__aenter__``."""
-    task.cancel()
-    await asyncio.wait([task])
-
-
 class Bot:
     """In the room once entered; ``connected`` waits for WebRTC. Raises BotError on entering."""
 
     def __init__(
-        self, ws_url: str, room: int, pin: str, frequency: float, *, display: str = "bot"
+        self,
+        ws_url: str,
+        room: int,
+        pin: str,
+        frequency: float,
+        *,
+        display: str = "bot",
+        listens: bool = True,
     ) -> None:
         self._ws_url = ws_url
         self._join = {"request": "join", "room": room, "pin": pin, "display": display}
         self._frequency = frequency
+        self._listens = listens
         self._stack = AsyncExitStack()
         self.caller: Caller
         self.signalling: Signalling
@@ -146,7 +149,7 @@ class Bot:
         await self._stack.__aexit__(kind, error, trace)
 
     async def _publish(self, stack: AsyncExitStack) -> None:
-        self.caller = Caller(self._frequency)
+        self.caller = Caller(self._frequency, listens=self._listens)
         stack.push_async_callback(self.caller.close)
         offer = {"type": "offer", "sdp": await self.caller.offer()}
         event = await self.signalling.plugin({"request": "configure", "muted": False}, offer)

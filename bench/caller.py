@@ -59,12 +59,13 @@ class SineTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc has no types
 
 
 class Caller:
-    """One PeerConnection; ``close`` it."""
+    """One PeerConnection; ``close`` it. Who does not listen is sent nothing, and costs little."""
 
-    def __init__(self, hertz: float, amplitude: float = 0.5) -> None:
+    def __init__(self, hertz: float, amplitude: float = 0.5, *, listens: bool = True) -> None:
         self.sine = SineTrack(hertz, amplitude)
         self.peer: Any = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # else Google's
-        self.peer.addTrack(self.sine)
+        direction = "sendrecv" if listens else "sendonly"
+        self.peer.addTransceiver(self.sine, direction=direction)
         self.peer.on("connectionstatechange", self._watch)
         self.peer.on("track", self._receive)
         self._up = anyio.Event()

@@ -14,9 +14,8 @@ from typing import Any, Self
 
 import anyio
 
-from bench.bot import ended
 from bench.caller import Caller
-from bench.line import BROKEN, ClosedError, Line, Message, RefusedError
+from bench.line import BROKEN, ClosedError, Line, Message, RefusedError, ended
 from pkg.errors import OnairError
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
@@ -39,6 +38,7 @@ class Host:
         hertz: float = 440.0,
         *,
         display: str | None = None,
+        listens: bool = True,
         hear: Callable[[str], None] | None = None,
     ) -> None:
         self.events: list[tuple[str, Message]] = []
@@ -47,6 +47,7 @@ class Host:
         self.line: Line | None = None
         self._hertz = hertz
         self._display = display
+        self._listens = listens
         self._hear_too = hear
         self._news = asyncio.Event()
 
@@ -66,7 +67,7 @@ class Host:
     async def publish(self) -> None:
         """A new offer, and a new end for it; ``connected`` waits until it is up."""
         await self._hang_up()
-        self.caller = Caller(self._hertz)
+        self.caller = Caller(self._hertz, listens=self._listens)
         answer = await self._line.ask("publish", sdp=await self.caller.offer())
         await self.caller.accept(answer["sdp"])
 

@@ -1,7 +1,8 @@
 """What the gateway costs a host who joins: from connecting until his sound flows, by both ways.
 
 In turns: one host through the gateway (JSON-RPC), one at Janus directly (the AudioBridge's own
-API, with its pin). Both stay in the one room, so that each finds as many there as the other.
+API, with its pin). Both stay in the one room, so that each finds as many there as the other; they
+do not listen, and play no more once they were heard, lest we ourselves be what is measured.
 """
 
 from collections.abc import Callable
@@ -78,7 +79,7 @@ async def _on_air(stack: Stack, master: bytes, hosts: int) -> Direct:
 
 
 async def _through(stack: Stack, token: str, into: Joins, room: AsyncExitStack) -> None:
-    host = Host()
+    host = Host(listens=False)
     room.push_async_callback(host.close)
     began = perf_counter()
     marks = []
@@ -98,7 +99,7 @@ async def _through(stack: Stack, token: str, into: Joins, room: AsyncExitStack) 
 
 
 async def _direct(where: Direct, into: Joins, room: AsyncExitStack) -> None:
-    bot = Bot(where.ws_url, where.number, where.pin, 440.0)
+    bot = Bot(where.ws_url, where.number, where.pin, 440.0, listens=False)
     began = perf_counter()
     await room.enter_async_context(bot)
     into.answered.append(perf_counter() - began)

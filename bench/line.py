@@ -14,7 +14,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from bench.bot import ended
 from pkg.errors import OnairError
 
 PROTOCOL = "onair.v1"
@@ -24,6 +23,12 @@ BROKEN = 1006  # RFC 6455, section 7.1.5: it ended without a close frame
 
 Message = dict[str, Any]
 Told = Callable[[str, Message], None]  # method, params
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel and wait. Plain tasks, as a task group's scope must not outlive ``__aenter__``."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 class RefusedError(OnairError):

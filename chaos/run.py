@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from chaos import faults, report, schedule, tidy
+from chaos import faults, guests, report, schedule, tidy
 from chaos.churn import Churn
 from chaos.listeners import Listeners, listening
 from chaos.player import Player
@@ -51,6 +51,7 @@ class Run:
     plan: Plan
     say: Say
     report: Report = field(default_factory=Report)
+    _guests: list[guests.Guest] = field(default_factory=list)
     _said: list[Violation] = field(default_factory=list)  # since the last fault
     _looked: int = 0  # how many of the witness's findings were told
 
@@ -62,7 +63,10 @@ class Run:
         await tidy.fit(self.scene, self.plan.rooms + len(steady))
         try:
             await self._prepare(steady)
-            async with listening(self.scene, steady) as listeners:
+            async with (
+                listening(self.scene, steady) as listeners,
+                guests.staying(self.scene.api, self.scene.gateways, steady) as self._guests,
+            ):
                 await self._churn(listeners, kinds)
         finally:
             with anyio.CancelScope(shield=True):
@@ -147,6 +151,8 @@ class Run:
         return lost
 
     async def _settle(self, within: float) -> None:
+        for text in await guests.away(self._guests):
+            self._add(report.LISTS, text)
         findings = await tidy.settle(self.scene, within)
         for text in findings:
             self._add(report.LISTS, f"after {within:g} s: {text}")

@@ -4,7 +4,7 @@ Everything but the addresses is read from the daemons' own settings, so that an 
 folders, ports, an etcd prefix or an etcd of its own is understood, too.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ class Scene:
     witness: Witness
     promises: Promises
     prefix: str
+    gateways: Sequence[str] = ()  # where hosts connect
 
     @property
     def state_dir(self) -> Path:
@@ -76,13 +77,20 @@ async def found(state_dir: Path, prefix: str) -> AsyncGenerator[Scene]:
         ):
             witness = _witness(etcd, public, targets, manager)
             promises = Promises(witness.ledger)
-            yield Scene(targets, Api(_apis(record), http), public, witness, promises, prefix)
+            api = Api(_apis(record), http)
+            gateways = _gateways(record)
+            yield Scene(targets, api, public, witness, promises, prefix, gateways)
     finally:
         await etcd.aclose()
 
 
 def _apis(record: Mapping[str, Any]) -> list[str]:
     return [record["api"], *record.get("further", {}).get("apis", ())]
+
+
+def _gateways(record: Mapping[str, Any]) -> list[str]:
+    first = record.get("gateway")
+    return [*([first] if first else ()), *record.get("further", {}).get("gateways", ())]
 
 
 def _witness(
