@@ -6,11 +6,11 @@ serves one offer, and with its end the participant is out of the room, so that w
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 from websockets.typing import Subprotocol
 
 from pkg.errors import OnairError
@@ -44,13 +44,13 @@ log = structlog.get_logger()
 
 ENTER_SECONDS = 5.0
 FAREWELL_SECONDS = 1.0
+SETTLE_SECONDS = 30.0  # a Janus that takes longer for a join is no longer one to be spared
 KEEPALIVE_SECONDS = 25.0
 LIMITS = Limits(message_bytes=1 << 20)  # a room of 1,000, told at once, is a fifth of that
 NOT_IN = "not in the room: try again"
 TAKEN_OVER = "this user came by another connection since"
+LATE = f"Janus let nobody in within {ENTER_SECONDS:g} s"
 NO_ANSWER = "Janus did not answer: try again"
-
-Entry: TypeAlias = "Stay | EntryFailed"  # how a hold began
 
 
 class _RefusedError(OnairError):
@@ -71,17 +71,15 @@ class JanusBridge:
 
     async def enter(self, effect: Enter) -> Entered | EntryFailed:
         await self.exit()
-        entry: Entry
-        try:
-            with anyio.fail_after(ENTER_SECONDS):
-                entry = await self._tasks.start(_hold, effect, self._tell)
-        except TimeoutError:
-            words = f"{effect.place.url} let nobody in within {ENTER_SECONDS:g} s"
-            return EntryFailed(effect.attempt, Refusal.UNAVAILABLE, words)
+        stay = self._stay = Stay(effect, self._tell)
+        self._tasks.start_soon(_hold, stay)
+        with anyio.move_on_after(ENTER_SECONDS):
+            await stay.decided.wait()
+        entry = stay.begin()
         if isinstance(entry, EntryFailed):
-            return entry
-        self._stay = entry
-        return entry.begin()
+            self._stay = None
+            stay.scope.cancel()
+        return entry
 
     async def offer(self, effect: Offer) -> Answered | OfferFailed:
         if self._stay is None:
@@ -102,21 +100,22 @@ class JanusBridge:
             await stay.end()
 
 
-async def _hold(effect: Enter, tell: Tell, *, task_status: TaskStatus[Entry]) -> None:
-    """Connect, join, and stay until that ends; says through ``task_status`` how it began."""
+async def _hold(stay: "Stay") -> None:
+    """Connect, join, and stay until that ends."""
     address = Address(
-        effect.place.url,
+        stay.url,
         Subprotocol("janus-protocol"),
         expected="Janus WebSocket (see ws in janus.transport.websockets.jcfg)",
         advice="is ONAIR_JANUS_MANAGER_WS_URL right, and Janus running?",
     )
-    stay = Stay(effect, tell)
     try:
-        async with link.opened(address, LIMITS, stay.hear) as opened:
-            await stay.run(opened, task_status)
+        with stay.scope:
+            async with link.opened(address, LIMITS, stay.hear) as opened:
+                await stay.run(opened)
     except JanusUnavailableError as error:
-        task_status.started(EntryFailed(effect.attempt, Refusal.UNAVAILABLE, str(error)))
+        stay.fail(Refusal.UNAVAILABLE, str(error))
     finally:
+        stay.decided.set()
         stay.ended.set()
 
 
@@ -128,7 +127,10 @@ class Stay:
     """
 
     def __init__(self, effect: Enter, tell: Tell) -> None:
+        self.url = effect.place.url
+        self.decided = anyio.Event()  # whether we are in
         self.ended = anyio.Event()  # the socket is closed
+        self.scope = anyio.CancelScope()
         self._effect = effect
         self._place = effect.place
         self._shown = messages.display(effect.user_id, effect.display, effect.fence)
@@ -137,7 +139,10 @@ class Stay:
         self._began = False
         self._lost: str | None = None
         self._turn = anyio.Lock()  # one verb, or a join anew, at a time
-        self._scope = anyio.CancelScope()
+        self._reading = anyio.CancelScope(shield=True)
+        self._failure: EntryFailed | None = None
+        self._joining = False  # a join of ours has no answer yet
+        self._is_cut = False  # no answer will come any more
         self._early: list[Event] | None = None  # while we join
         self._crowd: Crowd | None = None
         self._handle: Handle | None = None
@@ -148,29 +153,46 @@ class Stay:
 
     # --- its life ---
 
-    async def run(self, opened: Link, task_status: TaskStatus[Entry]) -> None:
-        self._link, told = opened, False
-        async with anyio.create_task_group() as tasks:
-            self._tasks, self._scope = tasks, tasks.cancel_scope
-            tasks.start_soon(self._read)
-            failed = await self._enter()
-            task_status.started(failed or self)
-            told = True
-            if failed:
-                tasks.cancel_scope.cancel()
-            tasks.start_soon(self._keep_alive)
-        if not told:  # lost before we were in
-            task_status.started(self._failed())
+    async def run(self, opened: Link) -> None:
+        self._link = opened
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(self._read)
+            try:
+                async with anyio.create_task_group() as self._tasks:
+                    if await self._enter():
+                        self.decided.set()
+                        await self._keep_alive()
+                    self.decided.set()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._settle()
+                self._reading.cancel()
 
     def begin(self) -> Entered | EntryFailed:
         """From now on news are told."""
-        if self._lost is not None or self._crowd is None:
-            return self._failed()
+        if self._failure is None and (self._lost or not self.decided.is_set()):
+            self.fail(Refusal.UNAVAILABLE, self._lost or LATE)
+        if self._failure is not None or self._crowd is None:
+            return self._failure or self.fail(Refusal.UNAVAILABLE, NOT_IN)
         self._began = True
         return Entered(self._effect.attempt, self._crowd.own_id, self._crowd.others())
 
-    def _failed(self) -> EntryFailed:
-        return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, self._lost or NOT_IN)
+    def fail(self, why: Refusal, words: str) -> EntryFailed:
+        self._failure = EntryFailed(self._effect.attempt, why, words)
+        return self._failure
+
+    async def _settle(self) -> None:
+        """Have a join answered before the session ends: else Janus 1.1.2 crashes. Its AudioBridge
+        takes one request after the other, so that a later one is answered after the join."""
+        with anyio.move_on_after(SETTLE_SECONDS):
+            while self._joining and not self._is_cut and self._handle is not None:
+                try:
+                    await self._ask(messages.leave(self._handle))
+                except _RefusedError:
+                    pass
+                except JanusUnavailableError:
+                    continue
+                self._joining = False
 
     async def end(self) -> None:
         """Leave, and wait until the socket is closed: the session ends with it. Tells no more."""
@@ -182,17 +204,21 @@ class Stay:
         except (JanusUnavailableError, _RefusedError) as error:
             log.debug("janus.farewell_failed", reason=str(error))
         finally:
-            self._scope.cancel()
-        await self.ended.wait()
+            self.scope.cancel()
+        with anyio.move_on_after(FAREWELL_SECONDS):
+            await self.ended.wait()
 
     def _lose(self, words: str) -> None:
         if self._lost is None:
             self._lost = words
             self._say(PlaceLost(self._effect.attempt, words))
-            self._scope.cancel()
+            self.scope.cancel()
 
     async def _read(self) -> None:
-        self._lose(await self._link.read())
+        with self._reading:
+            words = await self._link.read()
+            self._is_cut = True
+            self._lose(words)
 
     async def _keep_alive(self) -> None:
         while True:
@@ -204,18 +230,20 @@ class Stay:
 
     # --- joining ---
 
-    async def _enter(self) -> EntryFailed | None:
+    async def _enter(self) -> bool:
+        """Answers whether we are in; if not, ``_failure`` says why."""
         try:
             self._session_id = messages.read_id(await self._ask(messages.creation()))
             joined = await self._join()
             if any(map(self._is_later, joined.peers)):
-                return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, TAKEN_OVER)
-            await self._put_out(joined)
+                self.fail(Refusal.UNAVAILABLE, TAKEN_OVER)
+            else:
+                await self._put_out(joined)
         except _RefusedError as error:
-            return EntryFailed(self._effect.attempt, *messages.refusal(error.failure))
+            self.fail(*messages.refusal(error.failure))
         except JanusUnavailableError as error:
-            return EntryFailed(self._effect.attempt, Refusal.UNAVAILABLE, str(error))
-        return None
+            self.fail(Refusal.UNAVAILABLE, str(error))
+        return self._failure is None
 
     async def _join(self) -> Joined:
         """Be in the room on a fresh handle. A former one's participant is there until let go."""
@@ -224,7 +252,7 @@ class Stay:
         self._handle = Handle(self._session_id, messages.read_id(reply))
         self._offer = None
         request = messages.join(self._handle, self._place, self._shown, muted=self._muted)
-        joined = messages.read_joined(await self._ask(request))
+        joined = messages.read_joined(await self._ask_to_join(request))
         if self._crowd is None:
             user_id = self._effect.user_id
             self._crowd = Crowd(self._effect.attempt, user_id, joined, muted=self._muted)
@@ -234,6 +262,16 @@ class Stay:
         for event in early:
             self._take(event)
         return joined
+
+    async def _ask_to_join(self, request: Body) -> Mapping[str, Any]:
+        self._joining = True
+        try:
+            reply = await self._ask(request)
+        except _RefusedError:
+            self._joining = False
+            raise
+        self._joining = False
+        return reply
 
     def _is_later(self, peer: Peer) -> bool:
         """Our user's, by a connection that followed ours: cut off etcd we are the last to know."""

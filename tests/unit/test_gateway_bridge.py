@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,18 +41,55 @@ async def _destroy_while_joined(socket: ServerConnection) -> None:
         await socket.send(json.dumps(answer | {"transaction": request["transaction"]}))
 
 
+class Busy:
+    """Takes one thing after the other, and a long time for a join: until ``free``."""
+
+    def __init__(self) -> None:
+        self.busy, self.free, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, socket: ServerConnection) -> None:
+        async for text in socket:
+            request = json.loads(text)
+            answer: dict[str, Any] = {"janus": "success", "data": {"id": 2}}
+            if request.get("body", {}).get("request") == "join":
+                self.busy.set()
+                await self.free.wait()
+                answer = _said(audiobridge="joined", room=1, id=9, participants=[])
+            await socket.send(json.dumps(answer | {"transaction": request["transaction"]}))
+        self.closed.set()
+
+
 @asynccontextmanager
-async def janus() -> AsyncGenerator[Place]:
+async def janus(serves: Callable[[ServerConnection], Awaitable[None]]) -> AsyncGenerator[Place]:
     protocol = Subprotocol("janus-protocol")
-    async with serve(_destroy_while_joined, "127.0.0.1", 0, subprotocols=[protocol]) as server:
+    async with serve(serves, "127.0.0.1", 0, subprotocols=[protocol]) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield Place(f"ws://127.0.0.1:{port}", 1, Epoch(1), "pin", "secret")
 
 
 async def test_a_room_that_is_destroyed_while_a_host_enters_is_a_failed_entry() -> None:
-    async with janus() as place, asyncio.timeout(30), anyio.create_task_group() as tasks:
+    async with (
+        janus(_destroy_while_joined) as place,
+        asyncio.timeout(30),
+        anyio.create_task_group() as tasks,
+    ):
         bridge = JanusBridge(tasks, lambda _: None)
         entry = await bridge.enter(Enter(1, place, "ann", None, muted=False))
         assert isinstance(entry, EntryFailed)
         assert "destroyed" in entry.words
         await bridge.exit()
+
+
+async def test_a_session_does_not_end_before_its_join_is_answered() -> None:
+    """Janus 1.1.2 crashes then, and takes all its rooms with it (docs/decisions/0013)."""
+    busy = Busy()
+    async with janus(busy) as place, asyncio.timeout(30), anyio.create_task_group() as tasks:
+        bridge = JanusBridge(tasks, lambda _: None)
+        async with anyio.create_task_group() as entering:
+            entering.start_soon(bridge.enter, Enter(1, place, "ann", None, muted=False))
+            await busy.busy.wait()
+            entering.cancel_scope.cancel()
+        await bridge.exit()
+        assert not busy.closed.is_set()
+        busy.free.set()
+        await busy.closed.wait()
