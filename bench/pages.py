@@ -18,7 +18,7 @@ from bench.chromium import launched, somebody
 from bench.faults import ROOM, Case, Scene
 from bench.figures import Goal
 from bench.stack import Stack
-from bench.visitors import Listener, Studio, only, silence, since
+from bench.visitors import Listener, Studio, only, since
 from chaos.api import Api
 from cli.site import Many
 
@@ -114,7 +114,6 @@ async def _begin(house: House) -> Show:
     clicked = await ann.go_live()
     house.note(IN_ROOM, await since(clicked, bob.page, ANN))
     house.note(ON_HLS, await since(clicked, listener.page, ANN))
-    await listener.watch()
     return Show(house, ann, bob, listener)
 
 
@@ -127,15 +126,15 @@ async def _mixer_host_dies(show: Show) -> None:
 
 
 async def _killed(show: Show, case: Case, pids: list[int]) -> None:
-    house, page = show.house, show.listener.page
+    house, listener = show.house, show.listener
     await show.ann.watch()
+    await listener.watch(ANN)
     with house.scene.stack.supervisor_stopped() if case.kept_down else nullcontext():
-        killed = _kill(pids)
-        await silence(page, ANN)
-        house.note(f"{case.name} killed → listener hears", await since(killed, page, ANN))
+        _kill(pids)
+        house.note(f"{case.name} killed → listener hears", await listener.came_back())
     if not case.kept_down:
         house.note(f"{case.name} killed → studio live", await show.ann.came_back())
-    seen = await show.listener.seen()
+    seen = await listener.seen()
     house.note(f"{case.name} killed: player stood still", round(seen.longest_stall, 2))
     house.note(f"{case.name} killed: page loaded again", seen.reloads)
 

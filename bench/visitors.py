@@ -1,7 +1,7 @@
 """Who visits the pages, a host in the studio and a listener, and what they notice of it."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -12,13 +12,26 @@ from bench.chromium import CLEAR_DB, HEARD_DB, PATIENCE_MS, Tone, level, loudest
 
 LIVE = "You are live."
 POLL_SECONDS = 0.05
-SILENT_LOOKS = 5
 WITHIN_SECONDS = PATIENCE_MS / 1000
 
-# Notes twice a tenth of a second how far the <audio> is; the name of this load of the page with it.
-WATCH = """(audio) => {
+SILENT_SECONDS = 0.25  # less is a glitch of a player
+
+# Notes twenty times a second how far the <audio> is and how loud the tone is in it, in the page,
+# so that nothing is missed by whoever asks late. The name of this load of the page comes with it.
+WATCH = """(audio, hertz) => {
+  const stream = audio.tapped ??= audio.captureStream();
+  const context = (window.listening ??= new AudioContext());
+  const analyser = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0 });
+  context.createMediaStreamSource(stream).connect(analyser);
+  const levels = new Float32Array(analyser.frequencyBinCount);
+  const place = Math.round((hertz * analyser.fftSize) / context.sampleRate);
+  const began = performance.now();
   window.noted = [];
-  setInterval(() => window.noted.push([performance.now() / 1000, audio.currentTime]), 50);
+  setInterval(() => {
+    analyser.getFloatFrequencyData(levels);
+    const seconds = (performance.now() - began) / 1000;
+    window.noted.push([seconds, audio.currentTime, Math.max(-140, levels[place])]);
+  }, 50);
 }"""
 FOLLOW = """(network) => {
   const began = performance.now();
@@ -104,9 +117,18 @@ class Listener:
     async def says(self, words: str | re.Pattern[str]) -> None:
         await expect(self.page.locator("#state")).to_have_text(words, timeout=PATIENCE_MS)
 
-    async def watch(self) -> None:
-        """From now on ``seen`` knows."""
-        await self.page.locator("#audio").evaluate(WATCH)
+    async def watch(self, hertz: float) -> None:
+        """From now on ``seen`` and ``came_back`` know."""
+        await self.page.locator("#audio").evaluate(WATCH, hertz)
+
+    async def came_back(self) -> float:
+        """Wait until the tone was gone and is heard again; seconds since ``watch``."""
+        await until(self._is_back)
+        found = back_at(await self.page.evaluate("window.noted"))
+        return round(found or 0.0, 1)
+
+    async def _is_back(self) -> bool:
+        return back_at(await self.page.evaluate("window.noted")) is not None
 
     async def time(self) -> float:
         return float(await self.page.locator("#audio").evaluate("(audio) => audio.currentTime"))
@@ -124,7 +146,7 @@ class Listener:
         load, noted = await self.page.evaluate(NOTED)
         if not noted:
             return Heard(0.0, 0.0, reloads=1, fatal=0, advances=False)
-        return heard([Sample(at, time, load, 0, ()) for at, time in noted])
+        return heard([Sample(at, time, load, 0, ()) for at, time, _ in noted])
 
 
 async def until(fact: Callable[[], Awaitable[bool]], within: float = WITHIN_SECONDS) -> float:
@@ -150,15 +172,32 @@ async def since(moment: float, page: Page, hertz: float = 660) -> float:
 
 
 async def silence(page: Page, hertz: float) -> None:
-    """Wait until this tone is not in it any more; a glitch of a player is no silence."""
-    looks = 0
+    """Wait until this tone is not in it any more, which must last."""
 
     async def is_gone() -> bool:
-        nonlocal looks
-        looks = looks + 1 if await level(page, hertz) < HEARD_DB else 0
-        return looks >= SILENT_LOOKS
+        return await level(page, hertz) < HEARD_DB
 
     await until(is_gone)
+
+
+def back_at(noted: Sequence[tuple[float, float, float]]) -> float | None:
+    """When the tone was heard again, after it was gone for a while; None if it was not.
+
+    >>> at = [(n / 10, 0.0, -20.0 if n < 3 or n > 7 else -90.0) for n in range(10)]
+    >>> back_at(at), back_at(at[:7]), back_at(at[:5] + at[8:])
+    (0.8, None, None)
+    """
+    gone: float | None = None
+    was_silent = False
+    for seconds, _, loud in noted:
+        if loud < HEARD_DB:
+            gone = seconds if gone is None else gone
+            was_silent |= seconds - gone >= SILENT_SECONDS
+        elif was_silent and loud > CLEAR_DB:
+            return seconds
+        else:
+            gone = None
+    return None
 
 
 async def only(page: Page, hertz: float) -> Tone:
