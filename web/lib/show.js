@@ -109,6 +109,7 @@ export class Show extends EventTarget {
   async #join(gateway) {
     gateway.addEventListener("notification", ({ detail }) => this.#notified(gateway, detail));
     const joined = await gateway.request("join", { display: this.#options.display });
+    if (this.#over) return gateway.close(); // left meanwhile
     this.#gateway = gateway;
     gateway.addEventListener("closed", ({ detail }) => this.#lost(gateway, detail));
     this.#wasIn = true; // what is left of our own connection must not lock us out
