@@ -11,6 +11,8 @@ from rich.console import Console
 from cli.statedir import ROOT
 
 PYTHON = (sys.executable, "-P", "-m")
+# tests/conftest.py says what belongs together, and in which order.
+SCHEDULE = ("--dist", "loadgroup", "--no-loadscope-reorder")
 CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ruff check", (*PYTHON, "ruff", "check", ".")),
     ("ruff format", (*PYTHON, "ruff", "format", "--check", ".")),
@@ -35,7 +37,7 @@ def defaults(args: Sequence[str]) -> list[str]:
     own = ("-n", "--numprocesses", "--pdb", "--trace", "--dist", "-s", "--collect-only", "--co")
     if any(arg.startswith(("-n", "--numprocesses")) or arg in own for arg in args):
         return []
-    return ["-n", str(min((os.cpu_count() or 1) + 1, 8)), "--dist", "worksteal"]
+    return ["-n", str(min((os.cpu_count() or 1) + 1, 8)), *SCHEDULE]
 
 
 def verify() -> int:
