@@ -31,6 +31,7 @@ from janusmanager.messages import Body, Failure
 from pkg import backoff
 from pkg.janus.link import Limits, Link
 from pkg.model import ModuleId
+from pkg.outage import Outages
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class JanusDriver:
         self._why_not = "not connected to Janus yet"
         self._refusal: str | None = None
         self._number = 0
+        self._outages = Outages("janus.disconnected", "janus.reconnected")
         self._announced = anyio.Event()
 
     # --- the connection ---
@@ -78,7 +80,7 @@ class JanusDriver:
             self._notify()
             lived = anyio.current_time() - began
             failures = 0 if lived > STABLE_SECONDS else failures + 1
-            log.warning("janus.disconnected", reason=self._why_not, failures=failures)
+            self._outages.failed("janus", reason=self._why_not)
             await anyio.sleep(backoff.delay(failures, self._rng, cap=RECONNECT_CAP_SECONDS))
 
     async def _serve_one_connection(self) -> str:
@@ -113,6 +115,7 @@ class JanusDriver:
         self._announced.set()
         self._announced = anyio.Event()
         log.info("janus.connected", connection=self._number)
+        self._outages.over("janus")
         self._notify()
 
     async def connection(self, after: int = 0) -> int:
