@@ -7,7 +7,8 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from janusmanager.driver import Access, JanusDriver
+from janusmanager.driver import JanusDriver
+from janusmanager.link import Access
 from pkg.lifecycle import background
 from pkg.model import ModuleId
 
