@@ -8,6 +8,7 @@ from streams.protocol.refusal import Refusal
 MAX_BODY_BYTES = 16 * 2**20
 MAX_TOGETHER = 256 * 2**20
 BODY_SECONDS = 60.0
+DISCARD_SECONDS = 3.0
 
 
 class CallerGoneError(Exception):
@@ -27,8 +28,10 @@ class Bodies:
 
         Raises Refusal 408, 413, 503, CallerGoneError.
         """
-        declared = int(dict(scope["headers"]).get(b"content-length", b"0")[:20])
-        if declared > self._each:
+        headers = dict(scope["headers"])
+        if int(headers.get(b"content-length", b"0")[:20]) > self._each:
+            if b"expect" not in headers:
+                await _discard(receive, 2 * self._each)
             raise self._too_large()
         parts: list[bytes] = []
         try:
@@ -50,6 +53,7 @@ class Bodies:
                 raise CallerGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             if size + len(part) > self._each:
+                await _discard(receive, self._each)
                 raise self._too_large()
             if self.held + len(part) > self._together:
                 raise Refusal(503, "too many bodies at once", {"Retry-After": "1"})
@@ -61,3 +65,14 @@ class Bodies:
 
     def _too_large(self) -> Refusal:
         return Refusal(413, f"a body may have {self._each} bytes at most", {"Connection": "close"})
+
+
+async def _discard(receive: Receive, most: int) -> None:
+    """Take what still comes, within bounds: closing on it would reset the connection, and many
+    callers would never see why."""
+    more = True
+    with anyio.move_on_after(DISCARD_SECONDS):
+        while more and most > 0:
+            message = await receive()
+            most -= len(message.get("body", b""))
+            more = message.get("more_body", False)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -113,7 +113,8 @@ async def events(
     await begin(send, 200, _headers(stream))
     with counted(waiting, stream), anyio.move_on_after(waiting.sse_seconds):
         async with until_gone(receive, waiting.draining):
-            await _follow(store, waiting, stream, at, request.cursor, send)
+            with suppress(FileNotFoundError):  # deleted in between: it ends as any deleted one
+                await _follow(store, waiting, stream, at, request.cursor, send)
     await put(send, b"", more=False)
 
 

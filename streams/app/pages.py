@@ -57,6 +57,7 @@ class _Figures(Collector):
             yield CounterMetricFamily(f"onair_streams_{name}", text, value)
         gauges = {
             "streams": ("Streams, hidden ones too.", len(state.by_id)),
+            "unsettled": ("Commits under way.", self._store.unsettled),
             "readers": ("Live readers that wait.", self._waiting.readers),
             "broken": ("1 if the disk failed.", int(self._store.broken is not None)),
         }

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import anyio
 
-from streams.protocol.lifetime import moment
 from streams.store.state import Stream
 
 
@@ -26,8 +25,8 @@ class Clock:
 
         A stream that somebody reads live is in use, and its TTL does not run (§5.1).
         """
-        if stream.made.expires_at is not None:
-            return (moment(stream.made.expires_at) or 0.0) - self.wall()
+        if stream.ends_at is not None:
+            return stream.ends_at - self.wall()
         if stream.made.ttl is None:
             return None
         if stream.readers and stream.made.ttl:

@@ -45,8 +45,10 @@ class Files:
         try:
             buffer = bytearray(size)
             count = os.preadv(self._handle(sid).descriptor, [buffer], at, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return None
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return None  # not in memory (EAGAIN), or a file system that cannot tell
         return bytes(buffer) if count == size else None
 
     def read(self, sid: int, at: int, size: int) -> bytes:

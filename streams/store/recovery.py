@@ -8,6 +8,7 @@ What was acknowledged and cannot be read is never passed over: the start fails w
 import fcntl
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -73,17 +74,29 @@ def recover(root: Path) -> Opened:
     """Raises ConfigError, DamagedError, OSError, sqlite3.Error."""
     layout = Layout(root)
     layout.make()
-    held = lock(layout)
-    meta = open_meta(layout)
+    with ExitStack() as undo:
+        held = undo.enter_context(lock(layout))
+        meta = undo.enter_context(closing(open_meta(layout)))
+        opened = _load(layout, held, meta)
+        undo.pop_all()
+    log.info("store.opened", streams=len(opened.state.by_id), frames=opened.next_lsn - 1)
+    return opened
+
+
+def _load(layout: Layout, held: IO[bytes], meta: Meta) -> Opened:
     state, files = meta.load(), Files(layout.data)
-    found = list(segments.read_all(layout.wal, meta.lsn))
-    big = [one for one in replay(state, new_records(found, meta.lsn), files) if one.data is None]
+    found: list[segments.Found] = []
+    big: list[Appended] = []
+    for segment in segments.read_all(layout.wal, meta.lsn):
+        appends = replay(state, new_records(segment, meta.lsn), files)
+        big += [one for one in appends if one.data is None]
+        found.append(segment.outline())
     _mend(state, files, found)
     prove(state, files, big)
     next_lsn = max([meta.lsn + 1, *(one.after for one in found)])
-    fold(layout, meta, files, found)
+    for segment in found:
+        fold(layout, meta, files, segment.path)
     _show(state)
-    log.info("store.opened", streams=len(state.by_id), frames=next_lsn - 1)
     return Opened(layout, held, state, files, meta, next_lsn)
 
 
@@ -92,17 +105,17 @@ def open_meta(layout: Layout) -> Meta:
     if not (layout.root / FILE).exists() and any(layout.data.iterdir()):
         raise DamagedError(f"{layout.root / FILE} is missing; restore it with the rest")
     meta = Meta(layout.root)
+    segments.sync_folder(layout.root)
     if meta.version != VERSION:
         raise DamagedError(f"{layout.root} has format {meta.version}, this server {VERSION}")
     return meta
 
 
-def new_records(found: Iterable[segments.Found], after: int) -> Iterator[Record]:
-    """The records of all frames that the checkpoint has not. Raises DamagedError."""
-    for segment in found:
-        for frame in segment.scan.frames:
-            if frame.lsn > after:
-                yield from _records(frame.lsn, frame.payload)
+def new_records(segment: segments.Found, after: int) -> Iterator[Record]:
+    """The records of the frames that the checkpoint has not. Raises DamagedError."""
+    for frame in segment.frames:
+        if frame.lsn > after:
+            yield from _records(frame.lsn, frame.payload)
 
 
 def _records(lsn: int, payload: bytes) -> Iterator[Record]:
@@ -138,8 +151,8 @@ def expect_follows(state: State, record: Record) -> None:
 def _mend(state: State, files: Files, found: Sequence[segments.Found]) -> None:
     """Take away what no acknowledged request wrote: torn frames, bytes past a tail, orphans."""
     for segment in found[-1:]:
-        if segment.scan.torn:
-            log.warning("log.torn", segment=segment.path.name, frames=len(segment.scan.frames))
+        if segment.torn:
+            log.warning("log.torn", segment=segment.path.name, frames=segment.after - segment.first)
         segments.cut(segment)
     for sid, size in list(files.present()):
         stream = state.by_id.get(sid)
@@ -169,23 +182,22 @@ def checksum(files: Files, record: Appended) -> int:
     return crc
 
 
-def fold(layout: Layout, meta: Meta, files: Files, found: Sequence[segments.Found]) -> None:
+def fold(layout: Layout, meta: Meta, files: Files, path: Path) -> None:
     """A checkpoint: the files first, then the facts about them, and only then the log may go."""
-    if not found:
+    if not path.exists():
         return
+    segment = segments.read(path)
     files.sync()
-    last = max(meta.lsn, found[-1].after - 1)
-    meta.fold(last, new_records(found, meta.lsn))
-    for segment in found:
-        segment.path.unlink(missing_ok=True)
+    meta.fold(max(meta.lsn, segment.after - 1), new_records(segment, meta.lsn))
+    path.unlink()
     segments.sync_folder(layout.wal)
 
 
 def checkpoint(opened: Opened, sealed_before: int) -> None:
     """Fold the segments whose frames are all below ``sealed_before``; blocks."""
-    paths = segments.paths(opened.layout.wal)
-    found = [segments.read(path) for path in paths if segments.named(path) < sealed_before]
-    fold(opened.layout, opened.meta, opened.files, found)
+    for path in segments.paths(opened.layout.wal):
+        if segments.named(path) < sealed_before:
+            fold(opened.layout, opened.meta, opened.files, path)
 
 
 def _show(state: State) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from streams.protocol.lifetime import Lifetime
+from streams.protocol.lifetime import Lifetime, moment
 from streams.protocol.producers import Claim, Place
 from streams.wal.records import Appended, Created, Deleted, Hidden, Record
 
@@ -43,6 +43,7 @@ class Stream:
     places: dict[str, Place] = field(default_factory=dict)
     forks: int = 0
     touched: float = 0.0
+    ends_at: float | None = None
     readers: int = 0
     changed: anyio.Event | None = None
     events: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class State:
         stream = Stream(record, parent, record.base, Seen(record.base))
         if parent is not None:
             parent.forks += 1
+        stream.ends_at = moment(record.expires_at)
         self.by_id[record.sid] = self.names[record.name] = stream
         self.next_sid = max(self.next_sid, record.sid + 1)
 

@@ -69,6 +69,11 @@ class Store:
         return self._committer.broken
 
     @property
+    def unsettled(self) -> int:
+        """Commits under way."""
+        return self._committer.unsettled
+
+    @property
     def batches(self) -> int:
         return self._committer.batches
 

@@ -11,6 +11,7 @@ from streams.store.store import Store
 log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
+FOLD_SECONDS = 5.0
 
 
 class Upkeep:
@@ -29,9 +30,13 @@ class Upkeep:
             self._store.sweep()
 
     async def _fold(self) -> None:
+        """Full parts of the log soon, the present one now and then."""
+        rotated = anyio.current_time()
         while True:
-            await anyio.sleep(self._checkpoint_seconds)
-            self._store.rotate()
+            await anyio.sleep(min(FOLD_SECONDS, self._checkpoint_seconds))
+            if anyio.current_time() >= rotated + self._checkpoint_seconds:
+                rotated = anyio.current_time()
+                self._store.rotate()
             try:
                 await self._store.checkpoint()
             except (OSError, sqlite3.Error, OnairError) as error:

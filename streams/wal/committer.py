@@ -60,7 +60,7 @@ class Committer:
         self._next = next_lsn
         self._segment: Segment | None = None
         self._waiting: list[Commit] = []
-        self._unsettled = 0
+        self.unsettled = 0  # commits handed over that the loop has not heard of again
         self._ended = False
         self._rotate = False
         self._changed = threading.Condition()
@@ -73,7 +73,7 @@ class Committer:
     def submit(self, commit: Commit) -> None:
         """Raises BrokenError. The order of calls is the order of the log."""
         self.check()
-        self._unsettled += 1
+        self.unsettled += 1
         with self._changed:
             self._waiting.append(commit)
             self._changed.notify()
@@ -91,7 +91,7 @@ class Committer:
 
     async def barrier(self) -> None:
         """Wait until everything submitted before is durable and seen. Raises BrokenError."""
-        if self._unsettled:
+        if self.unsettled:
             nothing = Commit((), self._loop.create_future(), lambda _: None)
             self.submit(nothing)
             await nothing.done
@@ -158,7 +158,7 @@ class Committer:
         return segment.first if segment is not None else self._next
 
     def _finish(self, batch: Sequence[Commit], error: str | None) -> None:
-        self._unsettled -= len(batch)
+        self.unsettled -= len(batch)
         for commit in batch:
             if error is None:
                 commit.settle(commit.records)
@@ -168,6 +168,7 @@ class Committer:
                 commit.done.set_result(None)
             else:
                 commit.done.set_exception(BrokenError(error))
+                commit.done.exception()  # an expiry has nobody who would ask
 
 
 def _fitting(waiting: Sequence[Commit]) -> int:

@@ -9,11 +9,11 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streams.wal.frames import DamagedError, Scan, frame, scan
+from streams.wal.frames import DamagedError, Frame, frame, scan
 
 SUFFIX = ".wal"
 _HEAD = struct.Struct("<8sQII")  # magic, first frame, salt, crc32 of the rest
@@ -75,16 +75,18 @@ def _header(first: int, salt: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A segment as it lies on disk; ``scan.end`` counts from the file's beginning."""
+    """A segment as it lies on disk: frames ``first`` to ``after - 1``, ``end`` bytes in all."""
 
     path: Path
     first: int
-    scan: Scan
+    after: int
+    end: int
+    torn: bool
+    frames: Sequence[Frame] = ()
 
-    @property
-    def after(self) -> int:
-        """The number of the frame that would follow."""
-        return self.first + len(self.scan.frames)
+    def outline(self) -> "Found":
+        """Without the frames, which are large."""
+        return replace(self, frames=())
 
 
 def paths(folder: Path) -> list[Path]:
@@ -96,7 +98,7 @@ def read(path: Path) -> Found:
     data = path.read_bytes()
     first = named(path)
     if len(data) < _HEAD.size or data[: _HEAD.size].count(0) == _HEAD.size:
-        return Found(path, first, Scan([], 0, torn=bool(data)))  # its creation was cut short
+        return Found(path, first, first, 0, bool(data))  # its creation was cut short
     salt = int.from_bytes(data[16:20], "little")
     if data[: _HEAD.size] != _header(first, salt):
         raise DamagedError(f"{path}: the first {_HEAD.size} bytes are damaged")
@@ -104,7 +106,8 @@ def read(path: Path) -> Found:
         found = scan(data[_HEAD.size :], first, salt)
     except DamagedError as error:
         raise DamagedError(f"{path}: {error}") from None
-    return Found(path, first, Scan(found.frames, found.end + _HEAD.size, found.torn))
+    end = found.end + _HEAD.size
+    return Found(path, first, first + len(found.frames), end, found.torn, found.frames)
 
 
 def named(path: Path) -> int:
@@ -133,10 +136,10 @@ def read_all(folder: Path, after: int) -> Iterator[Found]:
 
 def cut(found: Found) -> None:
     """Take a torn tail away, for good: it must not be taken for frames after later writes."""
-    if found.scan.end == 0:
+    if found.end == 0:
         found.path.unlink()
     else:
-        os.truncate(found.path, found.scan.end)
+        os.truncate(found.path, found.end)
         with found.path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(found.path.parent)
