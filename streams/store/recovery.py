@@ -149,11 +149,14 @@ def expect_follows(state: State, record: Record) -> None:
 
 
 def _mend(state: State, files: Files, found: Sequence[segments.Found]) -> None:
-    """Take away what no acknowledged request wrote: torn frames, bytes past a tail, orphans."""
-    for segment in found[-1:]:
+    """Take away what no acknowledged request wrote: bytes past a tail, orphans.
+
+    A torn frame goes with its segment, once that is folded.
+    """
+    for segment in found:
         if segment.torn:
-            log.warning("log.torn", segment=segment.path.name, frames=segment.after - segment.first)
-        segments.cut(segment)
+            frames = segment.after - segment.first
+            log.warning("log.torn", segment=segment.path.name, frames=frames)
     for sid, size in list(files.present()):
         stream = state.by_id.get(sid)
         if stream is None or stream.tail == stream.made.base:

@@ -132,14 +132,3 @@ def read_all(folder: Path, after: int) -> Iterator[Found]:
             raise DamagedError(f"{path}: begins at {found.first}; frame {expected} is missing")
         expected = found.after
         yield found
-
-
-def cut(found: Found) -> None:
-    """Take a torn tail away, for good: it must not be taken for frames after later writes."""
-    if found.end == 0:
-        found.path.unlink()
-    else:
-        os.truncate(found.path, found.end)
-        with found.path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_folder(found.path.parent)

@@ -135,8 +135,9 @@ async def test_bytes_that_are_not_durable_are_not_read(tmp_path: Path) -> None:
         assert await all_of(found) == b"one,two"
 
 
+@pytest.mark.parametrize("closes", [True, False])
 async def test_a_waiting_long_poll_gets_the_last_message_of_append_and_close(
-    tmp_path: Path,
+    tmp_path: Path, closes: bool
 ) -> None:
     poll = Asked()
     async with server(tmp_path) as found:
@@ -147,11 +148,11 @@ async def test_a_waiting_long_poll_gets_the_last_message_of_append_and_close(
             with anyio.fail_after(30):
                 while not found.waiting.readers:
                     await anyio.sleep(0.01)
-            closing = TEXT | {"stream-closed": "true"}
-            await found.http.post(A, headers=closing, content=b"last")
+            closing = {"stream-closed": "true"} if closes else {}
+            await found.http.post(A, headers=TEXT | closing, content=b"last")
         assert poll.answer is not None
         assert (poll.status, poll.answer.content) == (200, b"last")
-        assert poll.answer.headers["stream-closed"] == "true"
+        assert poll.answer.headers.get("stream-closed") == ("true" if closes else None)
 
 
 async def test_an_expired_source_with_forks_is_not_made_anew_under_them(tmp_path: Path) -> None:

@@ -20,13 +20,34 @@ async def test_a_broken_disk_stops_writing_and_not_reading(tmp_path: Path) -> No
         await found.http.put(A, headers=TEXT, content=b"one")
         found.files.failure = OSError(5, "Input/output error")
         assert (await found.http.post(A, headers=TEXT, content=b"two")).status_code == 503
-        found.files.failure = None
         again = await found.http.post(A, headers=TEXT, content=b"two")
         assert again.status_code == 503  # whatever the disk says now
         assert "restarted" in again.text
         assert (await found.http.get(A)).content == b"one"
         ready = await found.http.get("/readyz")
         assert (ready.status_code, "disk" in ready.text) == (503, True)
+    async with server(tmp_path) as found:
+        assert (await found.http.get(A)).content == b"one"
+
+
+async def test_what_waits_behind_a_failed_commit_fails_too(tmp_path: Path) -> None:
+    statuses = []
+
+    async def post(body: bytes) -> None:
+        statuses.append((await found.http.post(A, headers=TEXT, content=body)).status_code)
+
+    async with server(tmp_path) as found:
+        await found.http.put(A, headers=TEXT, content=b"one")
+        found.files.failure = OSError(5, "Input/output error")
+        found.files.gate.clear()
+        async with anyio.create_task_group() as tasks:
+            for count in (1, 2):
+                tasks.start_soon(post, b"two")
+                with anyio.fail_after(30):
+                    while found.store.unsettled < count:
+                        await anyio.sleep(0.01)
+            found.files.gate.set()
+        assert statuses == [503, 503]
     async with server(tmp_path) as found:
         assert (await found.http.get(A)).content == b"one"
 

@@ -35,10 +35,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(data_dir: Path, log: Path, *flags: str) -> Generator[Process]:
+def running(data_dir: Path, log: Path, *flags: str, module: str = "streams") -> Generator[Process]:
     """Entered once it answers; killed at the end if it still runs."""
     port = free_port()
-    argv = ["-m", "streams", "--data-dir", str(data_dir), "--port", str(port), *flags]
+    argv = ["-m", module, "--data-dir", str(data_dir), "--port", str(port), *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with log.open("ab") as file:
         process = subprocess.Popen([sys.executable, *argv], stderr=file, env=environment)

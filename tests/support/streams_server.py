@@ -27,7 +27,7 @@ LONG_POLL_SECONDS = 20.0
 
 
 class GatedFiles(Files):
-    """While ``gate`` is shut, nothing becomes durable; with ``failure``, the disk is broken."""
+    """While ``gate`` is shut, nothing becomes durable; ``failure`` is raised by one commit."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -37,8 +37,9 @@ class GatedFiles(Files):
 
     def write_durably(self, big: Sequence[tuple[Appended, bytes]]) -> None:
         self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
         super().write_durably(big)
 
 
