@@ -24,10 +24,12 @@ the digits of a number, stays as it was sent. So messages are counted without be
 import json
 import re
 from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 
 from streams.protocol.refusal import Refusal
 
 END = b"\n"
+MAX_MESSAGES = 100_000  # of one body; each costs time and memory of its own
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _LINE_ENDS = str.maketrans("\r\n", "  ")
 
@@ -43,8 +45,7 @@ _SCAN = json.JSONDecoder(parse_constant=_constant, parse_float=str, parse_int=st
 def messages(body: bytes) -> list[bytes]:
     """What a body says: the elements of an array, or itself. Raises Refusal 400."""
     try:
-        text = body.decode()
-        return [_line(part) for part in _parts(text)]
+        found = [_line(part) for part in islice(_parts(body.decode()), MAX_MESSAGES + 1)]
     except UnicodeDecodeError:
         raise _refuse("it is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -53,6 +54,9 @@ def messages(body: bytes) -> list[bytes]:
         raise _refuse("it is nested too deeply") from None
     except ValueError as error:
         raise _refuse(str(error)) from None
+    if len(found) > MAX_MESSAGES:
+        raise Refusal(413, f"a body may have {MAX_MESSAGES} messages at most")
+    return found
 
 
 def _refuse(why: str) -> Refusal:

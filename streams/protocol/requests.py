@@ -27,22 +27,28 @@ class ForkPoint:
 
 @dataclass(frozen=True, slots=True)
 class Create:
+    """``ready``: the body as a JSON stream keeps it, or why not, if that was found out before."""
+
     name: str
     content_type: str | None
     lifetime: Lifetime | None
     closed: bool
     fork: ForkPoint | None
     body: bytes = field(repr=False)
+    ready: bytes | Refusal | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
+    """``ready`` as in ``Create``."""
+
     name: str
     content_type: str | None
     closes: bool
     claim: Claim | None
     seq: str | None
     body: bytes = field(repr=False)
+    ready: bytes | Refusal | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def check(root: Path) -> Report:
     held = recovery.lock(layout)
     report = Report()
     try:
-        _examine(layout, report)
+        with recovery.in_words(layout):
+            _examine(layout, report)
     except DamagedError as error:
         report.faults.append(str(error))
     finally:

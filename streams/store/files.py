@@ -6,6 +6,7 @@ when nobody uses it any more, whichever thread that is.
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from streams.wal.records import Appended, Deleted, Record
 from streams.wal.segments import sync_folder, write_whole
 
 MAX_OPEN = 256
+_NAME = re.compile(r"[0-9a-f]{16,}")
 _MAX_PARTS = 512  # buffers one writev may have; Linux takes 1,024
 
 
@@ -33,6 +35,7 @@ class Files:
         self._open: OrderedDict[int, Handle] = OrderedDict()
         self._lock = threading.Lock()
         self._unsynced: set[int] = set()
+        self._new_names = False
 
     def path(self, sid: int) -> Path:
         return self._folder / f"{sid:016x}"
@@ -68,7 +71,8 @@ class Files:
             write_whole(self._handle(record.sid, make=True).descriptor, body, record.start)
         for sid in {record.sid for record, _ in big}:
             os.fdatasync(self._handle(sid).descriptor)
-        if big:
+        if self._new_names:
+            self._new_names = False
             sync_folder(self._folder)
 
     def apply(self, records: Sequence[Record]) -> None:
@@ -111,18 +115,28 @@ class Files:
     def present(self) -> Iterable[tuple[int, int]]:
         """Streams that have a file, with its size."""
         for entry in os.scandir(self._folder):
-            yield int(entry.name, 16), entry.stat().st_size
+            if _NAME.fullmatch(entry.name):  # what is not ours is left alone
+                yield int(entry.name, 16), entry.stat().st_size
 
     def _handle(self, sid: int, *, make: bool = False) -> Handle:
         with self._lock:
             found = self._open.get(sid)
             if found is None:
-                flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
-                found = self._open[sid] = Handle(os.open(self.path(sid), flags, 0o600))
+                found = self._open[sid] = Handle(self._descriptor(sid, make=make))
                 if len(self._open) > MAX_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(sid)
             return found
+
+    def _descriptor(self, sid: int, *, make: bool) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            return os.open(self.path(sid), flags)
+        except FileNotFoundError:
+            if not make:
+                raise
+        self._new_names = True
+        return os.open(self.path(sid), flags | os.O_CREAT, 0o600)
 
 
 def _runs(appends: Sequence[Appended]) -> Iterator[tuple[int, list[Appended]]]:

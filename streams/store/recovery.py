@@ -6,9 +6,10 @@ What was acknowledged and cannot be read is never passed over: the start fails w
 """
 
 import fcntl
+import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -71,16 +72,28 @@ def lock(layout: Layout) -> IO[bytes]:
 
 
 def recover(root: Path) -> Opened:
-    """Raises ConfigError, DamagedError, OSError, sqlite3.Error."""
+    """Raises ConfigError, DamagedError, OSError."""
     layout = Layout(root)
-    layout.make()
     with ExitStack() as undo:
+        undo.enter_context(in_words(layout))
+        layout.make()
         held = undo.enter_context(lock(layout))
         meta = undo.enter_context(closing(open_meta(layout)))
         opened = _load(layout, held, meta)
-        undo.pop_all()
+        undo.pop_all()  # all is well: nothing is closed again
     log.info("store.opened", streams=len(opened.state.by_id), frames=opened.next_lsn - 1)
     return opened
+
+
+@contextmanager
+def in_words(layout: Layout) -> Generator[None]:
+    """What SQLite or the system says, as an error of ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DamagedError(f"{layout.root / FILE}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{layout.root}: {error}") from None
 
 
 def _load(layout: Layout, held: IO[bytes], meta: Meta) -> Opened:

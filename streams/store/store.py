@@ -6,8 +6,9 @@ requests ever see half of one another. A refusal, too, waits for what it was dec
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +28,8 @@ from streams.wal.committer import Commit, Committer
 from streams.wal.records import Appended, Created, Record
 
 log = structlog.get_logger()
+
+R = TypeVar("R", Create, Append)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +82,20 @@ class Store:
 
     async def create(self, request: Create) -> Done:
         """§5.1, §4.2. Raises Refusal, BrokenError."""
-        base = await self._fork_base(request)
+        asked = await _read_ahead(request)
+        base = await self._fork_base(asked)
 
         def decided() -> Decision:
-            return decide.create(self.state, request, base)
+            return decide.create(self.state, asked, base)
 
         return await self._write(decided, (request.name,))
 
     async def append(self, request: Append) -> Done:
         """§5.2. Raises Refusal, BrokenError."""
+        asked = await _read_ahead(request)
 
         def decided() -> Decision:
-            return decide.append(decide.find(self.state, request.name), request)
+            return decide.append(decide.find(self.state, asked.name), asked)
 
         return await self._write(decided, (request.name,))
 
@@ -243,6 +248,13 @@ class Store:
     def rotate(self) -> None:
         """Let the next commit begin a new part of the log."""
         self._committer.rotate()
+
+
+async def _read_ahead(request: R) -> R:
+    """Large JSON is read in a thread, so that nobody else waits for it."""
+    if len(request.body) <= decide.BIG_BODY or not media.is_json(request.content_type or ""):
+        return request
+    return replace(request, ready=await anyio.to_thread.run_sync(decide.ready, request.body))
 
 
 @asynccontextmanager

@@ -178,6 +178,15 @@ async def test_a_missing_checkpoint_does_not_make_orphans_of_everything(tmp_path
     assert list((tmp_path / "data").iterdir())
 
 
+async def test_a_spoilt_checkpoint_is_told_in_words(tmp_path: Path) -> None:
+    await filled(tmp_path)
+    (tmp_path / "meta.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(DamagedError, match="not a database"):
+        async with open_store(tmp_path):
+            pass
+    assert any("not a database" in fault for fault in check.check(tmp_path).faults)
+
+
 async def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     async with open_store(tmp_path):
         with pytest.raises(ConfigError, match="in use"):

@@ -82,6 +82,16 @@ async def test_a_long_json_stream_is_one_array_in_bounded_pieces(tmp_path: Path)
         assert int(whole.headers["content-length"]) == len(whole.content) > 512 * 1024
 
 
+async def test_a_body_of_too_many_messages_is_refused(tmp_path: Path) -> None:
+    async with server(tmp_path) as found:
+        await found.http.put(A, headers=JSON)
+        many = b"[" + b"1," * 100_000 + b"1]"
+        assert (await found.http.post(A, headers=JSON, content=many)).status_code == 413
+        broken = b"[" + b"1," * 50_000 + b"]"
+        assert (await found.http.post(A, headers=JSON, content=broken)).status_code == 400
+        assert (await found.http.get(A)).json() == []
+
+
 async def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     sent = b"[1.10, 123456789012345678901234567890, 1e400, -0.0]"
     async with server(tmp_path) as found:
