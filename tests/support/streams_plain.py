@@ -23,7 +23,9 @@ async def serve(config: Config) -> None:
         waiting, ready = Waiting(config.long_poll_timeout), Readiness()
         app = StreamsApp(store, waiting, Access(), pages(store, waiting, ready))
         upkeep = tasks.create_task(Upkeep(store, 1.0).run())
-        plain = uvicorn.Config(app, port=config.port, http="h11", loop="asyncio", lifespan="off")
+        plain = uvicorn.Config(
+            app, port=config.port, http="h11", loop="asyncio", lifespan="off", log_level="warning"
+        )
         await uvicorn.Server(plain).serve()
         upkeep.cancel()
 
