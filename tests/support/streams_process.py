@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Generator
@@ -35,24 +36,29 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(data_dir: Path, log: Path, *flags: str, module: str = "streams") -> Generator[Process]:
-    """Entered once it answers; killed at the end if it still runs."""
+def running(
+    data_dir: Path,
+    log: Path,
+    *flags: str,
+    module: str = "streams",
+    tls: ssl.SSLContext | None = None,
+) -> Generator[Process]:
+    """Entered once it answers, with ``tls`` over HTTPS; killed at the end if it still runs."""
     port = free_port()
     argv = ["-m", module, "--data-dir", str(data_dir), "--port", str(port), *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with log.open("ab") as file:
         process = subprocess.Popen([sys.executable, *argv], stderr=file, env=environment)
-    found = Process(f"http://127.0.0.1:{port}", process)
+    found = Process(f"{'https' if tls else 'http'}://127.0.0.1:{port}", process)
     try:
-        _wait_until_ready(found, log)
+        _wait_until_ready(found, log, tls)
         yield found
     finally:
         found.kill()
 
 
-def _wait_until_ready(found: Process, log: Path) -> None:
-    transport = httpx.HTTPTransport(retries=0)
-    with httpx.Client(transport=transport, trust_env=False) as http:
+def _wait_until_ready(found: Process, log: Path, tls: ssl.SSLContext | None) -> None:
+    with httpx.Client(verify=tls or False, trust_env=False) as http:
         for _ in range(START_SECONDS * 10):
             if found.process.poll() is not None:
                 raise AssertionError(f"the server ended: {log.read_text()}")
