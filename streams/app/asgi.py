@@ -42,6 +42,8 @@ class StreamsApp:
         except BrokenError as error:
             unable = Refusal(503, str(error), {"Retry-After": "5"})
             await deliver(send, refused(unable), head=head)
+        except FileNotFoundError:
+            log.info("answer.cut", path=scope["path"], reason="the stream was deleted")
         except CallerGoneError:
             return
 

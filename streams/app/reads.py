@@ -100,12 +100,20 @@ async def content(store: Store, found: Range, headers: dict[str, str], send: Sen
     length = jsonmode.size(size) if is_json else size
     headers |= {"Content-Type": stream.made.content_type, "Content-Length": str(length)}
     if size <= reading.PIECE:
-        data = await reading.read(store.files, stream, found.start, found.stop)
+        data = await _whole(store, found)
         await begin(send, 200, headers)
         await put(send, jsonmode.array(data) if is_json else data, more=False)
         return
     await begin(send, 200, headers)
     await _pieces(store, found, send, is_json=is_json)
+
+
+async def _whole(store: Store, found: Range) -> bytes:
+    """Raises Refusal 404 if the stream was deleted since it was looked up."""
+    try:
+        return await reading.read(store.files, found.stream, found.start, found.stop)
+    except FileNotFoundError:
+        raise not_found() from None
 
 
 async def _pieces(store: Store, found: Range, send: Send, *, is_json: bool) -> None:

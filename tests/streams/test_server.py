@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from streams.app.access import Access, ReadToken
@@ -136,6 +137,16 @@ async def test_pages_stand_beside_the_streams(tmp_path: Path) -> None:
         figures = (await found.http.get("/metrics")).text
         assert "onair_streams_appends_total 1.0" in figures
         assert "onair_streams_streams 1.0" in figures
+
+
+async def test_a_stream_that_is_deleted_while_it_is_read_is_cut_not_padded(tmp_path: Path) -> None:
+    async with server(tmp_path) as found:
+        for name, size in (("small", 10), ("large", 600_000)):
+            await found.http.put(f"/v1/stream/{name}", headers=TEXT, content=bytes(size))
+            found.files.remove(found.store.look(name).sid)  # as its deletion does
+        assert (await found.http.get("/v1/stream/small")).status_code == 404
+        with pytest.raises(httpx.RemoteProtocolError):
+            await found.http.get("/v1/stream/large")
 
 
 async def test_a_body_too_large_is_refused_before_it_is_taken(tmp_path: Path) -> None:
