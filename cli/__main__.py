@@ -148,6 +148,7 @@ for _name, _help in DAEMONS.items():
     _add_program(_name, MODULES[_name], f"One daemon in the foreground: {_help}.")
 if (ROOT / "bench" / "__main__.py").exists():
     _add_program("bench", "bench", "The benchmarks.")
+_add_program("streams", "streams", "The durable stream server alone; `check DIR`, `compact DIR`.")
 _add_program("chaos", "chaos", "Random faults against a running up, and whether it stood them.")
 
 

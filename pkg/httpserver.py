@@ -11,7 +11,9 @@ import resource
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import anyio
@@ -231,9 +233,17 @@ def listen(address: str) -> socket.socket:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the certificate with its chain, and its key."""
+
+    cert_file: Path
+    key_file: Path
+
+
 @asynccontextmanager
 async def serving(
-    app: App, bound: socket.socket, trusted_proxies: Sequence[str] = ()
+    app: App, bound: socket.socket, trusted_proxies: Sequence[str] = (), tls: Tls | None = None
 ) -> AsyncGenerator[None]:
     """Serve on a bound socket for as long as the block lasts; entered once it answers.
 
@@ -253,6 +263,8 @@ async def serving(
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=3,
+            ssl_certfile=tls.cert_file if tls else None,
+            ssl_keyfile=tls.key_file if tls else None,
         )
     )
     async with anyio.create_task_group() as tasks:

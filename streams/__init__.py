@@ -1,0 +1,1 @@
+"""Durable streams: an append-only HTTP stream server, of use alone (docs/streams.md)."""

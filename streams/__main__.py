@@ -1,0 +1,107 @@
+"""Wiring of the stream server: `./onair streams`, and `check` and `compact` of a folder."""
+
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+
+from pkg import log
+from pkg.errors import ConfigError, OnairError
+from pkg.health import Readiness
+from pkg.httpserver import Tls, listen, serving
+from pkg.lifecycle import Step, background, run_until_signal
+from streams.app.access import Access, read_tokens
+from streams.app.asgi import StreamsApp
+from streams.app.live import Waiting
+from streams.app.pages import pages
+from streams.config import Config
+from streams.store import check
+from streams.store.store import open_store
+from streams.store.upkeep import Upkeep
+
+
+async def run(config: Config) -> None:
+    bound = listen(f"{config.host}:{config.port}")
+    access = Access(config.api_key(), read_tokens(config.read_tokens()))
+    async with open_store(config.data_dir) as store:
+        waiting = Waiting(config.long_poll_timeout, config.sse_seconds)
+        ready = Readiness("server")
+        app = StreamsApp(store, waiting, access, pages(store, waiting, ready))
+        upkeep = Upkeep(store, config.checkpoint_seconds)
+        tls = _tls(config)
+
+        def serve() -> AbstractAsyncContextManager[object]:
+            return serving(app, bound, tls=tls)
+
+        await run_until_signal(
+            [
+                Step("upkeep", lambda: background(upkeep.run), "a log that grows for ever"),
+                Step("server", serve, "answers from a store that is not open"),
+                Step("readers", lambda: _readers(waiting, ready), "a stop that waits for readers"),
+            ]
+        )
+
+
+@asynccontextmanager
+async def _readers(waiting: Waiting, ready: Readiness) -> AsyncGenerator[None]:
+    """Live readers are sent away before the server closes, to come back elsewhere."""
+    ready.clear("server")
+    yield
+    ready.block("server", "draining")
+    waiting.draining.set()
+
+
+def _tls(config: Config) -> Tls | None:
+    if config.tls_cert_file is None or config.tls_key_file is None:
+        return None
+    return Tls(config.tls_cert_file, config.tls_key_file)
+
+
+def _serve() -> None:
+    config = Config.load_or_exit()
+    log.setup(config.log_level, config.log_format, "streams")
+    try:
+        anyio.run(run, config, backend_options={"use_uvloop": True})
+    except* OnairError as group:
+        _exit(list(_leaves(group)))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _exit(errors: Sequence[BaseException]) -> NoReturn:
+    """The last words: each error once, a line each."""
+    lines = dict.fromkeys(f"onair streams: {error}" for error in errors)
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise SystemExit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)
+
+
+def _offline(verb: str, folders: Sequence[str]) -> NoReturn:
+    if len(folders) != 1:
+        _exit([ConfigError(f"usage: onair streams {verb} DIR")])
+    verbs = {"check": check.check, "compact": check.compact}
+    log.setup("warning", "auto", "streams")
+    try:
+        report = verbs[verb](Path(folders[0]))
+    except OnairError as error:
+        _exit([error])
+    sys.stdout.write("".join(f"{line}\n" for line in report.lines))
+    raise SystemExit(0 if report.ok else 1)
+
+
+def main() -> None:
+    if sys.argv[1:2] and sys.argv[1] in {"check", "compact"}:
+        _offline(sys.argv[1], sys.argv[2:])
+    _serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The protocol over HTTP: an ASGI app around a store."""

@@ -1,0 +1,1 @@
+"""The Durable Streams protocol as pure code: headers and bytes in, decisions and bytes out."""

@@ -1,0 +1,1 @@
+"""Streams, forks, producers and lifetimes, kept in a folder (`docs/streams.md`)."""
