@@ -48,6 +48,8 @@ class Spool:
     def load(self) -> list[Segment]:
         """What earlier processes left. Files that cannot be read stay, and are said."""
         found = []
+        for unborn in self._folder.glob(".*.new"):
+            unborn.unlink(missing_ok=True)
         for path in sorted(self._folder.glob("*.spool")):
             try:
                 segment = self._adopt(path)

@@ -80,6 +80,11 @@ class Teller:
         self._unsynced_since: float | None = None
         self._empty = anyio.Event()
 
+    @property
+    def left(self) -> int:
+        """Events that are still to be sent."""
+        return self._backlog.left
+
     def tell(self, event: Event) -> None:
         text = line(event, self._me.now(), self._me.by)
         lost = self._backlog.add(event.room_id, text)

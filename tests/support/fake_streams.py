@@ -64,14 +64,13 @@ class FakeStreams:
             return self._put(request, stream)
         if stream is None:
             return httpx.Response(404)
-        match request.method:
-            case "HEAD":
-                return httpx.Response(200, headers=at(len(stream.messages)))
-            case "DELETE":
-                del self.streams[request.url.path]
-                return httpx.Response(204)
-            case "POST":
-                return post(stream, request)
+        if request.method == "HEAD":
+            return httpx.Response(200, headers=at(len(stream.messages)))
+        if request.method == "DELETE":
+            del self.streams[request.url.path]
+            return httpx.Response(204)
+        if request.method == "POST":
+            return post(stream, request)
         return await get(stream, request)
 
     def _put(self, request: httpx.Request, stream: Stream | None) -> httpx.Response:
