@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pkg import __version__, keys
 from pkg.errors import OnairError
 from pkg.model import RoomId
-from roommanager import execute, hosts, listeners, listing, schemas
+from roommanager import execute, history, hosts, listeners, listing, schemas
 from roommanager.callers import host_may, with_api_key
 from roommanager.context import Context
 from roommanager.direct import StartRoute, may_air
@@ -236,7 +236,8 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.include_router(guests)  # first: routes are tried in order, and starts must be quick
-    for routes in (api, hosts.operators, hosts.guests, live_routes, open_routes, listeners.routes):
+    operators = (api, hosts.operators, history.routes)
+    for routes in (*operators, hosts.guests, live_routes, open_routes, listeners.routes):
         app.include_router(routes)
     add_docs(app)
     add_pages(app)

@@ -55,7 +55,7 @@ class House:
         copy of these. Answers the events in them."""
         was, self.folder = self.folder, self.folder.with_name(self.folder.name + "k")
         self.folder.mkdir()
-        found = set()
+        found: set[tuple[str, int]] = set()
         for path in files(was):
             with suppress(FileNotFoundError):  # a thread of the dying one's is still at work
                 shutil.copy(path, self.folder)

@@ -72,6 +72,8 @@ class Story:
                     case "kill":
                         self._note_lost(self.house.kill())
                         self.house.streams.weather = lambda: "away"
+                    case _:
+                        pass
         self.house.streams.weather = self._weather
 
     def _note_lost(self, kept: set[tuple[str, int]]) -> None:
