@@ -5,13 +5,13 @@ from typing import Annotated
 
 import anyio
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from pkg import __version__, keys
 from pkg.errors import OnairError
 from pkg.model import RoomId
-from roommanager import execute, history, hosts, listeners, listing, schemas
+from roommanager import execute, hosts, listeners, listing, schemas
 from roommanager.callers import host_may, with_api_key
 from roommanager.context import Context
 from roommanager.direct import StartRoute, may_air
@@ -34,6 +34,7 @@ from roommanager.requests import (
     invalid,
 )
 from roommanager.status import RoomStatus, derive, reason
+from roommanager.wishes import RoomNotFoundError
 
 log = structlog.get_logger()
 
@@ -160,6 +161,27 @@ async def explain_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Explanation:
     return explained(ctx, facts)
 
 
+@api.get(
+    "/rooms/{roomId}/events",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses={307: {"description": "the room's stream"}, **described(404, 503)},
+)
+async def room_events(request: Request, ctx: Ctx, room_id: RoomIdPath) -> RedirectResponse:
+    """The room's history, a durable stream of JSON; also of a room that was deleted.
+
+    The query (`offset`, `live`) is passed on.
+    """
+    address = ctx.history.address(room_id)
+    try:
+        await ctx.wishes.read(room_id)
+    except RoomNotFoundError:
+        if not await ctx.history.has(room_id):
+            raise
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(address + query, 307, {"Cache-Control": "no-store"})
+
+
 @api.get("/modules", response_model_exclude_none=True)
 async def list_modules(ctx: Ctx) -> schemas.Modules:
     """The fleet: health, mark, and how many of its places are taken."""
@@ -236,8 +258,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.include_router(guests)  # first: routes are tried in order, and starts must be quick
-    operators = (api, hosts.operators, history.routes)
-    for routes in (*operators, hosts.guests, live_routes, open_routes, listeners.routes):
+    for routes in (api, hosts.operators, hosts.guests, live_routes, open_routes, listeners.routes):
         app.include_router(routes)
     add_docs(app)
     add_pages(app)

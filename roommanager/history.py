@@ -1,21 +1,10 @@
-"""Where a room's history is: ``GET /api/rooms/{roomId}/events`` sends its callers there.
-
-A room that was deleted keeps its history for as long as its stream lasts.
+"""Where a room's history is. The room manager writes to it as every daemon does (``pkg.events``);
+here it only knows the address, and asks whether there is any.
 """
-
-from http import HTTPStatus
-
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import RedirectResponse
 
 from pkg.events.server import ServerAwayError, StreamServer, stream_url
 from pkg.model import RoomId
-from roommanager.callers import with_api_key
-from roommanager.problems import Answer, ProblemError, described
-from roommanager.requests import Ctx, RoomIdPath, each_once
-from roommanager.wishes import RoomNotFoundError
-
-routes = APIRouter(prefix="/api", dependencies=[Depends(with_api_key), Depends(each_once)])
+from roommanager.problems import Answer, ProblemError
 
 
 class History:
@@ -33,37 +22,10 @@ class History:
         return stream_url(self._url, room_id)
 
     async def has(self, room_id: RoomId) -> bool:
-        """Raises ProblemError."""
+        """Of a room that is no more, too, for as long as its stream lasts. Raises ProblemError."""
         try:
             return await self._server.exists(room_id)
         except ServerAwayError as error:
-            detail = (
-                f"there is no room {room_id}; the stream server cannot say if there was ({error})"
-            )
+            detail = f"there is no room {room_id}; if there was one cannot be asked now: {error}"
             headers = {"Retry-After": "5"}
             raise ProblemError(Answer(503, "streams-unavailable", detail, {}, headers)) from None
-
-
-@routes.get(
-    "/rooms/{roomId}/events",
-    status_code=HTTPStatus.TEMPORARY_REDIRECT,
-    response_class=RedirectResponse,
-    responses={
-        307: {"description": "the room's stream, with the query as it was sent"},
-        **described(404, 503),
-    },
-)
-async def room_events(request: Request, ctx: Ctx, room_id: RoomIdPath) -> RedirectResponse:
-    """The room's history: a durable stream of JSON, also of a room that was deleted.
-
-    What is in the query (`offset`, `live`) is passed on.
-    """
-    address = ctx.history.address(room_id)
-    try:
-        await ctx.wishes.read(room_id)
-    except RoomNotFoundError:
-        if not await ctx.history.has(room_id):
-            raise
-    query = f"?{request.url.query}" if request.url.query else ""
-    headers = {"Cache-Control": "no-store"}
-    return RedirectResponse(address + query, HTTPStatus.TEMPORARY_REDIRECT, headers)
