@@ -40,7 +40,7 @@ WORKERS = 8
 SPOOL_BYTES = 16 * 1024**2
 SYNC_SECONDS = 1.0
 RETRY_SECONDS = 1.0  # of a stream that went back
-CAP_SECONDS = 15.0
+CAP_SECONDS = 5.0
 GOODBYE_SECONDS = 1.0
 SPOOL = "spool"  # the one key of the writers' queue
 
