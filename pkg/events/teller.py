@@ -201,10 +201,12 @@ class Teller:
 
     async def _write(self) -> bool:
         """What is new in the segments, and away with those that were sent."""
-        gone, self._backlog.gone = self._backlog.gone, []
-        for segment in gone:
-            await self._on_disk(partial(self._spool.remove, segment))
         whole = True
+        for segment in list(self._backlog.gone):
+            if await self._on_disk(partial(self._spool.remove, segment)):
+                self._backlog.gone.remove(segment)
+            else:
+                whole = False
         for segment in list(self._backlog.segments):
             lines = segment.lines[segment.written :]
             if not lines:

@@ -1,8 +1,8 @@
 """What the rooms' history needs of a stream server: the same of the fake and of the real one."""
 
-from collections.abc import AsyncGenerator
+import secrets
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -41,15 +41,22 @@ class World:
         return await self.http.get(self.url, params={"offset": offset, **query})
 
 
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamServerProcess]:
+    with StreamServerProcess(tmp_path_factory.mktemp("streams")) as found:
+        yield found
+
+
 @pytest.fixture(params=["fake", pytest.param("real", marks=needs_server)])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[World]:
+async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World]:
+    """Each test has names of its own."""
     if request.param == "fake":
         async with FakeStreams().client() as http:
             yield World(http, "http://streams/v1/stream")
         return
-    with StreamServerProcess(tmp_path) as process:
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            yield World(http, process.url)
+    server: StreamServerProcess = request.getfixturevalue("process")
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        yield World(http, f"{server.url}/{secrets.token_hex(8)}")
 
 
 async def test_the_stream_is_made_by_the_first_event(world: World) -> None:

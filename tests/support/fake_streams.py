@@ -119,18 +119,19 @@ def judge(stream: Stream, request: httpx.Request) -> httpx.Response | None:
         return None
     epoch, seq = stamp(request)
     known = stream.producers.get(request.headers["producer-id"])
+    begins = known is not None and epoch > known[0]
+    if epoch < 0 or seq < 0 or (begins and seq > 0):
+        return httpx.Response(400)
+    if begins:
+        return None
     if known is not None and epoch < known[0]:
         return httpx.Response(403, headers={"Producer-Epoch": str(known[0])})
-    if known is not None and epoch > known[0]:
-        return None if seq == 0 else httpx.Response(400)
     last = -1 if known is None else known[1]
     if seq <= last:
         headers = {"Producer-Epoch": str(epoch), "Producer-Seq": str(last)}
         return httpx.Response(204, headers=headers)
-    if seq > last + 1:
-        headers = {"Producer-Expected-Seq": str(last + 1), "Producer-Received-Seq": str(seq)}
-        return httpx.Response(409, headers=headers)
-    return None
+    headers = {"Producer-Expected-Seq": str(last + 1), "Producer-Received-Seq": str(seq)}
+    return None if seq == last + 1 else httpx.Response(409, headers=headers)
 
 
 async def get(stream: Stream, request: httpx.Request) -> httpx.Response:

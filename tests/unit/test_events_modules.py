@@ -12,7 +12,7 @@ from mixer.controller import MixerController
 from mixer.ports import Ports
 from pkg.etcd.memory import MemoryStore
 from pkg.events.records import Event, FfmpegRestarted, HostJoined
-from pkg.model import HostStatus
+from pkg.model import HostStatus, MixerStatus
 from tests.support.fake_processes import FakeProcesses
 from tests.support.gateway_parts import claim, running
 from tests.support.virtual import M1, until
@@ -50,15 +50,20 @@ async def mixer(host: Host, heard: Heard) -> AsyncGenerator[None]:
 async def test_a_mixer_tells_a_start_and_its_first_segment_once_over_a_restart() -> None:
     host, heard = Host(), Heard()
     async with mixer(host, heard):
-        running_ = await host.publishing()
-        await anyio.sleep(60)
+        port = (await host.publishing()).port
+        await hush(host, port)
     async with mixer(host, heard):
         await anyio.sleep(5)
-        host.machine.starve(running_.port)
-        await anyio.sleep(10)
-        host.machine.feed(running_.port)
-        await anyio.sleep(10)
+        await hush(host, port)
     assert heard.types == ["ffmpeg.started", "segment.listed"]
+
+
+async def hush(host: Host, port: int) -> None:
+    """No sound for a while."""
+    host.machine.starve(port)
+    await until(lambda: host.status() is MixerStatus.STARVED, within=60)
+    host.machine.feed(port)
+    await until(lambda: host.status() is MixerStatus.PUBLISHING, within=60)
 
 
 async def test_of_a_crash_loop_ever_fewer_restarts_are_told() -> None:
