@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -108,16 +109,29 @@ def events(
     offset: Annotated[
         str, typer.Option("--from", help="an offset that was printed; default: the start")
     ] = START,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="file with a read token, if the stream server wants one"),
+    ] = None,
 ) -> None:
     """A room's history. --json prints each event as it stands in the stream, one a line."""
     url = client.location(f"/api/rooms/{room_id}/events")
-    with httpx.Client(trust_env=False) as http:
+    token = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else {}
+    with httpx.Client(trust_env=False, headers=token) as http:
         for piece in History(http, url).pieces(offset, follow=follow):
             for event in piece.events if out.as_json else in_time(piece.events):
                 show(out, event)
             offset = piece.offset
     if not out.as_json:
         out.console.print(Text(f"read on: --from {offset}", "dim"), soft_wrap=True)
+
+
+def read_token(path: Path) -> str:
+    """Raises ConfigError."""
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--token-file: {error}") from None
 
 
 def in_time(events: list[Any]) -> list[Any]:
