@@ -44,18 +44,29 @@ class Client:
 
     def call(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """The answer's JSON. Raises RefusedError or ConfigError (nobody answers there)."""
+        answer = self._ask(method, path, body, query)
+        if answer.is_success:
+            return answer.json() if answer.content else {}
+        raise _refusal(answer)
+
+    def location(self, path: str) -> str:
+        """Where the API sends us. Raises as ``call`` does."""
+        answer = self._ask("GET", path, None, {})
+        if answer.has_redirect_location:
+            return str(answer.url.join(answer.headers["Location"]))
+        raise _refusal(answer)
+
+    def _ask(
+        self, method: str, path: str, body: object, query: Mapping[str, str]
+    ) -> httpx.Response:
         timeout = TIMEOUT_SECONDS + float(query.get("wait", 0))
         try:
-            answer = self._http.request(method, path, json=body, params=query, timeout=timeout)
+            return self._http.request(method, path, json=body, params=query, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConfigError(
                 f"{self.url} does not answer ({str(error) or type(error).__name__}); "
                 "is it up? ./onair doctor tells more"
             ) from None
-        if answer.is_success:
-            return answer.json() if answer.content else {}
-        problem = _problem(answer)
-        raise RefusedError(sentence(answer.status_code, problem), problem)
 
 
 def connect(where: Where, environ: Mapping[str, str] = os.environ) -> Client:
@@ -93,6 +104,11 @@ def _state_dir(where: Where, environ: Mapping[str, str]) -> Path:
 def state_of(where: Where, environ: Mapping[str, str] = os.environ) -> statedir.StateDir:
     """The state dir of the ``up`` that a command talks to."""
     return statedir.StateDir.at(_state_dir(where, environ))
+
+
+def _refusal(answer: httpx.Response) -> RefusedError:
+    problem = _problem(answer)
+    return RefusedError(sentence(answer.status_code, problem), problem)
 
 
 def _problem(answer: httpx.Response) -> Mapping[str, Any]:

@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Client
+from cli.events import events
 from cli.options import Out, with_client
 
 app = typer.Typer(no_args_is_help=True, help="Rooms: create, put on air, take off, look at.")
 
 RoomId = Annotated[str, typer.Argument(metavar="ID", help="the room's id")]
+app.command("events")(events)
 STATUS_COLOURS = {"onair": "green", "degraded": "red", "starting": "yellow", "stopping": "yellow"}
 WATCH_SECONDS = 1.0
 PAGE = "200"

@@ -1,5 +1,7 @@
 """Wiring of the Janus manager: `./onair janus-manager`."""
 
+from dataclasses import replace
+
 import anyio
 
 from janusmanager.config import Config
@@ -20,8 +22,11 @@ async def run(config: Config) -> None:
     janus_id = ModuleId(config.janus_manager_id)
     access, node = config.access(), Node(Self(janus_id, config.endpoints), config.master_secret())
     driver = JanusDriver(access, janus_id, wiring.rng())
-    async with wiring.etcd_client(config) as etcd:
-        janus = JanusController(etcd, driver, node, wiring.rng())
+    async with (
+        wiring.etcd_client(config) as etcd,
+        wiring.events(config, f"janus-manager/{janus_id}") as events,
+    ):
+        janus = JanusController(etcd, driver, replace(node, events=events), wiring.rng())
 
         async def check() -> Wellness:
             return await look(driver, janus)

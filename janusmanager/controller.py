@@ -19,6 +19,7 @@ from pkg import backoff, controller, keys
 from pkg.assignments import Assigned, Assignments
 from pkg.errors import TransientError
 from pkg.etcd.api import Etcd
+from pkg.events.api import SILENT, Events
 from pkg.informer import UndecodableError
 from pkg.model import Epoch, JanusState, Kind, MixerState, RoomId
 from pkg.secrets import room_secret
@@ -43,6 +44,7 @@ class Node:
 
     me: Self
     master: bytes
+    events: Events = SILENT
 
 
 class JanusController:
@@ -64,6 +66,7 @@ class JanusController:
             janus=janus,
             assignments=self.assignments,
             inventory=self.inventory,
+            events=node.events,
         )
 
     # -- the inventory ---------------------------------------------------------------------

@@ -27,6 +27,8 @@ from janusmanager.plan import (
     Withdraw,
 )
 from pkg.assignments import Assigned, Assignments
+from pkg.events.api import SILENT, Events
+from pkg.events.records import ForwarderMade, JanusRoomCreated
 from pkg.model import Epoch, ModuleId, RoomId
 from pkg.secrets import host_pin, room_secret
 
@@ -44,6 +46,7 @@ class Tools:
     janus: Janus
     assignments: Assignments
     inventory: Inventory
+    events: Events = SILENT
 
 
 async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
@@ -104,6 +107,9 @@ async def _create(tools: Tools, room_id: RoomId, epoch: Epoch, secret: str) -> N
             continue
         tools.inventory.put(room_id, Present(number, epoch))
         log.info("janus_room.created", room=room_id, number=number, epoch=epoch)
+        tools.events.tell(
+            JanusRoomCreated(room_id=room_id, epoch=epoch, janus=tools.module_id, number=number)
+        )
         return
     raise RoomNumberTakenError(number)
 
@@ -113,3 +119,8 @@ async def _forward(tools: Tools, room_id: RoomId, action: Forward, secret: str) 
     stream_id = await tools.janus.forward(number, secret, host, port, ssrc)
     tools.inventory.forwarded(room_id, number, Forwarder(stream_id, host, port, ssrc))
     log.info("forwarder.made", room=room_id, number=number, host=host, port=port)
+    tools.events.tell(
+        ForwarderMade(
+            room_id=room_id, epoch=action.epoch, janus=tools.module_id, host=host, port=port
+        )
+    )

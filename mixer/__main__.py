@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -40,12 +41,16 @@ async def run(config: Config) -> None:
         ffmpeg=config.mixer_ffmpeg,
         segment_seconds=config.mixer_segment_seconds,
     )
-    async with wiring.etcd_client(config) as etcd:
+    async with (
+        wiring.etcd_client(config) as etcd,
+        wiring.events(config, f"mixer/{mixer_id}") as events,
+    ):
         base, count = config.mixer_rtp_port_base, config.mixer_rtp_ports
         pairs = range(base, base + count, 2)
         ports = Ports(base, count // 2, processes.bindable)
         ports.quarantine(await noisy_ports(config.mixer_address, pairs), anyio.current_time())
-        controller = MixerController(etcd, node(config), processes, processes, ports, wiring.rng())
+        own = replace(node(config), events=events)
+        controller = MixerController(etcd, own, processes, processes, ports, wiring.rng())
 
         abilities = Abilities(config.mixer_ffmpeg)
 

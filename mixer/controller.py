@@ -33,6 +33,7 @@ from mixer.restarts import Restarts
 from pkg import controller, keys
 from pkg.assignments import Assigned, Assignments
 from pkg.etcd.api import Etcd
+from pkg.events.api import SILENT, Events
 from pkg.informer import UndecodableError
 from pkg.model import Desired, Ended, Epoch, Kind, MixerState, MixerStatus, RoomId
 from pkg.workqueue import WorkQueue
@@ -55,6 +56,7 @@ class Node:
     me: Self
     segment_seconds: float
     master: bytes
+    events: Events = SILENT
 
 
 class MixerController:
@@ -94,6 +96,7 @@ class MixerController:
             master=node.master,
             watch=self._watch_exit,
             promised=self._promised,
+            events=node.events,
         )
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """Carry out the plan: the only place of the mixer with side effects on etcd and FFmpeg."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 import structlog
@@ -23,7 +23,9 @@ from mixer.ports import Ports
 from mixer.restarts import Restarts
 from pkg.assignments import Assigned, Assignments
 from pkg.errors import TransientError
-from pkg.model import Epoch, LiveMeta, MixerState, RoomId
+from pkg.events.api import SILENT, Events
+from pkg.events.records import FfmpegRestarted, FfmpegStarted, SegmentListed
+from pkg.model import Epoch, LiveMeta, MixerState, MixerStatus, RoomId
 from pkg.secrets import hls_key
 
 log = structlog.get_logger()
@@ -43,6 +45,9 @@ class Tools:
     master: bytes
     watch: Callable[[Running], None]
     promised: Callable[[], set[int]]  # ports told to Janus of rooms whose FFmpeg is down
+    events: Events = SILENT
+    # begun here, and nothing of them published yet
+    unlisted: set[tuple[RoomId, Epoch]] = field(default_factory=set)
 
 
 class FolderError(TransientError):
@@ -61,10 +66,12 @@ async def execute(tools: Tools, assigned: Assigned, action: Action) -> None:
         case Report(state):
             await tools.assignments.report(assigned, "mixer", state)
             log.info("mix.reported", room=room_id, status=state.status.value, reason=state.reason)
+            _tell_listed(tools, room_id, state)
         case Withdraw(epochs):
             await tools.assignments.withdraw(assigned, "mixer", set(epochs))
             for epoch in epochs:
                 tools.restarts.forget((room_id, epoch))
+                tools.unlisted.discard((room_id, epoch))
             log.info("mix.withdrawn", room=room_id, epochs=sorted(epochs))
 
 
@@ -114,6 +121,36 @@ async def _start(tools: Tools, assigned: Assigned, action: StartMix) -> None:
     tools.inventory.add(running, anyio.current_time())
     tools.watch(running)
     log.info("mix.started", room=assigned.room_id, epoch=epoch, port=running.port, pid=running.pid)
+    _tell_started(tools, running, action)
+
+
+def _tell_started(tools: Tools, running: Running, action: StartMix) -> None:
+    """Of one that fails again and again not each time."""
+    room_id, epoch, mixer = running.room_id, running.epoch, tools.me.mixer_id
+    if action.port is None:
+        tools.unlisted.add((room_id, epoch))
+        tools.events.tell(
+            FfmpegStarted(room_id=room_id, epoch=epoch, mixer=mixer, port=running.port)
+        )
+        return
+    setback = tools.restarts.last((room_id, epoch))
+    failures, why = (setback.failures, setback.reason) if setback else (1, "FFmpeg ended")
+    if failures.bit_count() == 1:
+        tools.events.tell(
+            FfmpegRestarted(
+                room_id=room_id, epoch=epoch, mixer=mixer, failures=failures, reason=why
+            )
+        )
+
+
+def _tell_listed(tools: Tools, room_id: RoomId, state: MixerState) -> None:
+    """Once an epoch: by the process that began it."""
+    which = (room_id, state.epoch)
+    if state.status is MixerStatus.PUBLISHING and which in tools.unlisted:
+        tools.unlisted.remove(which)
+        tools.events.tell(
+            SegmentListed(room_id=room_id, epoch=state.epoch, mixer=tools.me.mixer_id)
+        )
 
 
 def _key(tools: Tools, live: LiveMeta) -> bytes:

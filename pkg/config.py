@@ -75,6 +75,16 @@ class Settings(BaseSettings):
         description="files with token secrets, 32 bytes or more each: the first signs, all verify; "
         "default: the master secret's",
     )
+    streams_url: str = Field(
+        "",
+        description="where rooms' history is written, http://HOST:4437/v1/stream; empty: nowhere",
+    )
+    streams_key_file: Path | None = Field(
+        None, description="file with the stream server's API key, if it asks for one to write"
+    )
+    events_dir: Path = Field(
+        Path("/var/lib/onair/events"), description="where events wait for the stream server"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console in a terminal, else JSON"
@@ -85,7 +95,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return split_commas(value)
 
-    @field_validator("etcd_seen_file", mode="before")
+    @field_validator("etcd_seen_file", "streams_key_file", mode="before")
     @classmethod
     def _may_be_off(cls, value: object) -> object:
         return value or None
@@ -96,6 +106,11 @@ class Settings(BaseSettings):
         if not value or any(not v.startswith(("http://", "https://")) for v in value):
             raise ValueError("give http://host:port or https://host:port, separated by commas")
         return value
+
+    @field_validator("streams_url")
+    @classmethod
+    def _is_stream_url(cls, value: str) -> str:
+        return http_url(value)
 
     @classmethod
     def settings_customise_sources(
@@ -142,6 +157,13 @@ class Settings(BaseSettings):
         strong = [read_strong(file, "token_secret_files") for file in files]
         return [token_key(secret) for secret in strong or [self.master_secret()]]
 
+    def streams_key(self) -> SecretStr | None:
+        """Raises ConfigError."""
+        if self.streams_key_file is None:
+            return None
+        secret = read_secret(self.streams_key_file, "streams_key_file").get_secret_value()
+        return SecretStr(secret.decode())
+
     def etcd_password(self) -> SecretStr | None:
         if self.etcd_password_file is None:
             return None
@@ -168,6 +190,17 @@ def split_commas(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def http_url(value: str) -> str:
+    """A URL, or nothing. Raises ValueError.
+
+    >>> http_url("http://s/v1/stream/"), http_url("")
+    ('http://s/v1/stream', '')
+    """
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("give http://host:port/path or https://host:port/path")
+    return value.rstrip("/")
 
 
 def explain(where: tuple[int | str, ...], message: str) -> str:

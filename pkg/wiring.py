@@ -8,15 +8,23 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import anyio
+import httpx
+from ulid import ULID
 
 from pkg import log
 from pkg.config import Settings
 from pkg.errors import ConfigError, OnairError
 from pkg.etcd.client import EtcdClient, EtcdOptions
 from pkg.etcd.seen import Seen
+from pkg.events.api import SILENT, Events
+from pkg.events.backlog import Segment
+from pkg.events.server import StreamServer
+from pkg.events.spool import Spool
+from pkg.events.teller import Identity, Teller
 from pkg.lifecycle import background
 
 C = TypeVar("C", bound=Settings)
+STREAMS_SECONDS = 10.0  # for one event
 
 
 def rng() -> random.Random:
@@ -51,6 +59,24 @@ async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
     finally:
         await client.aclose()
         seen.save()
+
+
+@asynccontextmanager
+async def events(config: Settings, by: str) -> AsyncGenerator[Events]:
+    """How this daemon tells what happened; ``by`` is ``service/id``. Raises ConfigError."""
+    if not config.streams_url:
+        yield SILENT
+        return
+
+    def segment() -> Segment:
+        return Segment(int(datetime.now(UTC).timestamp() * 1000), f"{by}/{ULID()}")
+
+    spool = Spool(config.events_dir / by.replace("/", "-"))
+    async with httpx.AsyncClient(timeout=STREAMS_SECONDS, trust_env=False) as client:
+        server = StreamServer(client, config.streams_url, config.streams_key())
+        teller = Teller(server, spool, Identity(by, now, segment), rng())
+        async with teller.running():
+            yield teller
 
 
 def run_daemon(run: Callable[[C], Coroutine[Any, Any, None]], config: C, service: str) -> None:

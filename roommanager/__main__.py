@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -17,6 +18,7 @@ from pkg import wiring
 from pkg.config import read_secret
 from pkg.election import Election
 from pkg.etcd.api import Etcd
+from pkg.events.server import StreamServer
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit, listen, serving
 from pkg.lifecycle import Step, background, run_until_signal
@@ -25,10 +27,12 @@ from pkg.tokens import Tokens
 from roommanager import assets, origins
 from roommanager.allocator import Allocator
 from roommanager.api import create_app
+from roommanager.chronicle import Chronicle
 from roommanager.config import Config
 from roommanager.context import Context
 from roommanager.controller import RoomController
 from roommanager.feed import Feed
+from roommanager.history import History
 from roommanager.hls import Hls
 from roommanager.housekeeping import Housekeeping
 from roommanager.http import Outermost, refuse
@@ -52,18 +56,21 @@ async def run(config: Config) -> None:
     bound = listen(config.room_manager_listen)
     async with (
         wiring.etcd_client(config) as etcd,
+        wiring.events(config, f"room-manager/{config.name}") as events,
         httpx.AsyncClient(
             timeout=origins.TIMEOUT, limits=origins.LIMITS, trust_env=False
         ) as client,
         # Fetches that hang on one dead host must not make others look silent when they are asked.
         httpx.AsyncClient(limits=ASKED_ANEW, trust_env=False) as asking,
     ):
-        rng = wiring.rng()
+        rng, sources = wiring.rng(), replace(SOURCES, events=events)
         view = View(etcd, rng)
         allocator = Allocator(config.room_manager_policy, rng)
         vigil = Vigil(view, DirectProber(asking))
-        controller = RoomController(etcd, view, vigil, allocator, SOURCES, rng)
-        context = build(config, etcd, view, client, vigil, allocator)
+        controller = RoomController(etcd, view, vigil, allocator, sources, rng)
+        chronicle = Chronicle(view, vigil.verdict, events)
+        wishes = Wishes(etcd, view, allocator, sources)
+        context = build(config, etcd, view, client, vigil, wishes)
         app = Outermost(
             BodyLimit(create_app(context), refuse), context.metrics, lambda: str(ULID())
         )
@@ -90,7 +97,7 @@ async def run(config: Config) -> None:
 
         async def sweep() -> None:
             await view.informer.synced.wait()
-            await Election(etcd, "housekeeping", me).run(keeping.lead)
+            await Election(etcd, "housekeeping", me).run(chronicle.beside(keeping.lead))
 
         await run_until_signal(
             [
@@ -116,14 +123,18 @@ def build(
     view: View,
     client: httpx.AsyncClient,
     vigil: Vigil,
-    allocator: Allocator,
+    wishes: Wishes,
 ) -> Context:
     master = config.master_secret()
     return Context(
         etcd=etcd,
         view=view,
         vigil=vigil,
-        wishes=Wishes(etcd, view, allocator, SOURCES),
+        wishes=wishes,
+        history=History(
+            StreamServer(client, config.streams_url, config.streams_key()),
+            config.room_manager_streams_public_url or config.streams_url,
+        ),
         hls=Hls(view, client),
         feed=Feed(view, vigil.verdict, config.public_url),
         pages=assets.load(),

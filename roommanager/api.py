@@ -5,8 +5,8 @@ from typing import Annotated
 
 import anyio
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from pkg import __version__, keys
 from pkg.errors import OnairError
@@ -34,6 +34,7 @@ from roommanager.requests import (
     invalid,
 )
 from roommanager.status import RoomStatus, derive, reason
+from roommanager.wishes import RoomNotFoundError
 
 log = structlog.get_logger()
 
@@ -158,6 +159,27 @@ async def explain_room(ctx: Ctx, room_id: RoomIdPath) -> schemas.Explanation:
     """
     facts = await ctx.wishes.read(room_id)
     return explained(ctx, facts)
+
+
+@api.get(
+    "/rooms/{roomId}/events",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses={307: {"description": "the room's stream"}, **described(404, 503)},
+)
+async def room_events(request: Request, ctx: Ctx, room_id: RoomIdPath) -> RedirectResponse:
+    """The room's history, a durable stream of JSON; also of a room that was deleted.
+
+    The query (`offset`, `live`) is passed on.
+    """
+    address = ctx.history.address(room_id)
+    try:
+        await ctx.wishes.read(room_id)
+    except RoomNotFoundError:
+        if not await ctx.history.has(room_id):
+            raise
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(address + query, 307, {"Cache-Control": "no-store"})
 
 
 @api.get("/modules", response_model_exclude_none=True)

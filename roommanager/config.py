@@ -1,12 +1,13 @@
 """Settings of the room manager."""
 
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from pkg.config import CommaList, Settings, split_commas
+from pkg.config import CommaList, Settings, http_url, split_commas
 from pkg.schedule import Policy
 
 
@@ -28,6 +29,10 @@ class Config(Settings):
         Policy.TWO_CHOICES, description="how a module is chosen among those that can take a room"
     )
 
+    room_manager_streams_public_url: str = Field(
+        "", description="where users read rooms' history; default: ONAIR_STREAMS_URL"
+    )
+
     @field_validator("room_manager_trusted_proxies", mode="before")
     @classmethod
     def _split_proxies(cls, value: object) -> object:
@@ -39,6 +44,16 @@ class Config(Settings):
         for network in value:
             ip_network(network)
         return value
+
+    @field_validator("room_manager_streams_public_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        return http_url(value)
+
+    @property
+    def name(self) -> str:
+        """Which room manager it is, for people: its host and port."""
+        return f"{socket.gethostname()}:{self.room_manager_listen.rpartition(':')[2]}"
 
     @property
     def public_url(self) -> str:

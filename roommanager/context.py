@@ -11,6 +11,7 @@ from pkg.health import Readiness
 from pkg.tokens import Tokens
 from roommanager.assets import Pages
 from roommanager.feed import Feed
+from roommanager.history import History
 from roommanager.hls import Hls
 from roommanager.metrics import Metrics
 from roommanager.pins import Hashing, Tries
@@ -27,6 +28,7 @@ class Context:
     view: View
     vigil: Vigil
     wishes: Wishes
+    history: History
     hls: Hls
     feed: Feed
     pages: Pages

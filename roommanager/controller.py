@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pkg import controller, keys
 from pkg.etcd.api import Etcd
+from pkg.events.records import RoomDeleted, RoomStarted, RoomStopped
 from pkg.model import Ended, Kind, LiveMeta, RoomId, Slot
 from pkg.workqueue import WorkQueue
 from roommanager import execute
@@ -58,7 +59,8 @@ class RoomController:
         self._view = view
         self._vigil = vigil
         self._sources = sources
-        self._mover = Mover(etcd, view, vigil, allocator)
+        self._events = sources.events
+        self._mover = Mover(etcd, view, vigil, allocator, sources.events)
         self._around = Surroundings(view, vigil, sources.now)
         self.queue: WorkQueue[str] = WorkQueue(rng)
         self._slot_holders: dict[str, RoomId] = {}
@@ -126,16 +128,19 @@ class RoomController:
             ended = self._ended(live) if action.keep_playlist else None
             revision = await execute.finish_stop(self._etcd, facts, ended, action.left)
             log.info("room.stopped", room=facts.room_id)
+            self._events.tell(RoomStopped(room_id=facts.room_id, epoch=live.epoch))
             return revision
         mixers = self._view.ended_on(facts.room_id)
         revision = await execute.finish_remove(self._etcd, facts, mixers, action.left)
         log.info("room.removed", room=facts.room_id)
+        self._events.tell(RoomDeleted(room_id=facts.room_id))
         return revision
 
     async def _mark_on_air(self, facts: RoomFacts, live: LiveMeta) -> int:
         after = live.model_copy(update={"on_air_at": self._sources.now()})
         revision = await execute.rewrite(self._etcd, facts, after)
         log.info("room.on_air", room=facts.room_id, epoch=live.epoch)
+        self._events.tell(RoomStarted(room_id=facts.room_id, epoch=live.epoch))
         return revision
 
     def _ended(self, live: LiveMeta) -> Ended | None:

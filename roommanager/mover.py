@@ -11,6 +11,8 @@ import structlog
 
 from pkg.errors import TransientError
 from pkg.etcd.api import Etcd
+from pkg.events.api import SILENT, Events
+from pkg.events.records import RoomMoved
 from pkg.model import Endpoints, Kind, LiveMeta, ModuleId
 from roommanager import execute
 from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
@@ -33,7 +35,15 @@ class WaitError(TransientError):
 
 
 class Mover:
-    def __init__(self, etcd: Etcd, view: View, vigil: Vigil, allocator: Allocator) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        view: View,
+        vigil: Vigil,
+        allocator: Allocator,
+        events: Events = SILENT,
+    ) -> None:
+        self._events = events
         self._etcd = etcd
         self._view = view
         self._vigil = vigil
@@ -56,7 +66,7 @@ class Mover:
         async with self._allocator.claiming(places) as claim:
             revision = await execute.reassign(self._etcd, facts, after, place, action, lost)
             claim.revision = revision
-        _tell(live, place, action.why)
+        self._tell(live, after, place, action.why)
         return revision
 
     async def move(self, facts: RoomFacts, live: LiveMeta, action: MoveMixer) -> int:
@@ -66,7 +76,7 @@ class Mover:
         after = moved(facts, live, place, action, self._endpoints(facts, live))
         async with self._allocator.claiming({place.kind: place}) as claim:
             claim.revision = revision = await execute.move(self._etcd, facts, after, place)
-        _tell(live, place, action.why)
+        self._tell(live, after, place, action.why)
         return revision
 
     async def drop_previous(self, facts: RoomFacts, live: LiveMeta, action: DropPrevious) -> int:
@@ -120,12 +130,17 @@ class Mover:
         found = self._view.fleet.get(Kind.MIXER, live.mixer_id)
         return found.heartbeat.endpoints if found and found.heartbeat else Endpoints()
 
-
-def _tell(live: LiveMeta, place: Place, why: str) -> None:
-    log.warning(
-        "room.moved",
-        room=live.room_id,
-        kind=place.kind.value,
-        **{"from": live.module(place.kind), "to": place.module_id},
-        why=why,
-    )
+    def _tell(self, live: LiveMeta, after: LiveMeta, place: Place, why: str) -> None:
+        kind, old = place.kind, live.module(place.kind)
+        fields = {"from": old, "to": place.module_id}
+        log.warning("room.moved", room=live.room_id, kind=kind.value, **fields, why=why)
+        self._events.tell(
+            RoomMoved(
+                room_id=live.room_id,
+                epoch=after.epoch,
+                kind=kind,
+                old=old,
+                new=place.module_id,
+                why=why,
+            )
+        )

@@ -14,6 +14,14 @@ import structlog
 from pkg import keys
 from pkg.errors import OnairError, TransientError
 from pkg.etcd.api import AmbiguousError, ConflictError, Etcd
+from pkg.events.api import SILENT, Events
+from pkg.events.records import (
+    RoomAssigned,
+    RoomCreated,
+    RoomDeleted,
+    RoomRemoving,
+    RoomStopping,
+)
 from pkg.model import Desired, Kind, LiveMeta, ModuleId, RoomId, RoomMeta
 from roommanager import execute
 from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
@@ -48,10 +56,11 @@ class StillStoppingError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The impure: time as RFC 3339 UTC, and fresh unguessable nonces."""
+    """The impure: time as RFC 3339 UTC, fresh unguessable nonces, and where deeds are told."""
 
     now: Callable[[], str]
     nonce: Callable[[], str]
+    events: Events = SILENT
 
 
 class Wishes:
@@ -60,6 +69,7 @@ class Wishes:
         self._view = view
         self._allocator = allocator
         self._sources = sources
+        self._events = sources.events
 
     async def read(self, room_id: RoomId) -> RoomFacts:
         """The room as etcd has it now (linearizable). Raises RoomNotFoundError."""
@@ -96,6 +106,7 @@ class Wishes:
                 return await self._created_after_all(meta)
             else:
                 log.info("room.created", room=room_id)
+                self._events.tell(RoomCreated(room_id=room_id))
                 return RoomFacts(room_id, revision, meta, revision)
 
     async def _find(self, room_id: RoomId) -> RoomFacts | None:
@@ -111,6 +122,7 @@ class Wishes:
             raise TransientError("etcd did not say whether the room was created")
         if facts.meta != meta:
             raise RoomExistsError(facts)
+        self._events.tell(RoomCreated(room_id=meta.room_id))
         return facts
 
     async def start(self, room_id: RoomId) -> RoomFacts:
@@ -154,7 +166,19 @@ class Wishes:
             if claim.revision is None:
                 return None
         log.info("room.placed", room=facts.room_id, epoch=live.epoch, **live.placed)
+        self._tell_assigned(live)
         return replace(facts, live=live, live_revision=claim.revision, janus=None, mixer=None)
+
+    def _tell_assigned(self, live: LiveMeta) -> None:
+        self._events.tell(
+            RoomAssigned(
+                room_id=live.room_id,
+                epoch=live.epoch,
+                janus=live.janus_id,
+                mixer=live.mixer_id,
+                reasons=live.placed,
+            )
+        )
 
     async def _choose(self, *, fresh: bool) -> dict[Kind, Place]:
         """From the copy; but nobody is refused on old facts."""
@@ -196,6 +220,7 @@ class Wishes:
             ended = await self._end(facts, Desired.STOPPING)
             if ended is not None:
                 log.info("room.stopping", room=room_id)
+                self._events.tell(RoomStopping(room_id=room_id, epoch=facts.live.epoch))
                 return ended
 
     async def delete(self, room_id: RoomId) -> RoomFacts:
@@ -213,6 +238,11 @@ class Wishes:
                 removed = await self._end(facts, Desired.REMOVING)
             if removed is not None:
                 log.info("room.removing", room=room_id)
+                self._events.tell(
+                    RoomRemoving(room_id=room_id, epoch=facts.live.epoch)
+                    if facts.live
+                    else RoomDeleted(room_id=room_id)
+                )
                 return removed
 
     async def _end(self, facts: RoomFacts, desired: Desired) -> RoomFacts | None:

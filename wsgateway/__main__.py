@@ -9,6 +9,7 @@ from ulid import ULID
 
 from pkg import __version__, wiring
 from pkg.etcd.api import Etcd
+from pkg.events.api import Events
 from pkg.httpserver import listen
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Gateway
@@ -33,8 +34,11 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 async def run(config: Config) -> None:
     bound = listen(config.gateway_listen)
-    async with wiring.etcd_client(config) as etcd:
-        house = build(config, etcd)
+    async with (
+        wiring.etcd_client(config) as etcd,
+        wiring.events(config, f"gateway/{config.gateway_id}") as events,
+    ):
+        house = build(config, etcd, events)
         server, around = Server(house), house.around
         informer, presence = around.rooms.informer, around.presence
         await run_until_signal(
@@ -56,7 +60,7 @@ async def run(config: Config) -> None:
         )
 
 
-def build(config: Config, etcd: Etcd) -> House:
+def build(config: Config, etcd: Etcd, events: Events) -> House:
     """Reads the secrets. Raises ConfigError."""
     rng, master, ice = wiring.rng(), config.master_secret(), config.ice_servers()
     me = Gateway(
@@ -67,7 +71,7 @@ def build(config: Config, etcd: Etcd) -> House:
         pid=os.getpid(),
         version=__version__,
     )
-    presence = Presence(etcd, config.gateway_id, me, rng)
+    presence = Presence(etcd, config.gateway_id, me, rng, events)
     rooms = Rooms(etcd, presence, master, config.gateway_max_hosts, rng)
 
     def session(grant: Grant, fence: int) -> Session:

@@ -34,6 +34,7 @@ class Claim:
     taken: bool = False  # by ``take``; nothing else writes before
     over: bool = False  # to be freed
     doubted: bool = False  # look at what stands, though we changed nothing
+    joined: bool = False  # it was told that the host came
     unsure: bool = False  # a write of ours may still be under way
 
     @property

@@ -27,6 +27,8 @@ from pkg.etcd.api import (
     UnavailableError,
     commit,
 )
+from pkg.events.api import SILENT, Events
+from pkg.events.records import HostJoined, HostLeft
 from pkg.heartbeat import (
     CHECK_SECONDS,
     REFUSED_SECONDS,
@@ -57,9 +59,11 @@ class Presence:
         gateway_id: str,
         me: Gateway,
         rng: random.Random,
+        events: Events = SILENT,
         *,
         ttl: int = TTL_SECONDS,
     ) -> None:
+        self._events = events
         self._etcd = etcd
         self._id = gateway_id
         self._key = keys.gateway(gateway_id)
@@ -136,6 +140,10 @@ class Presence:
         """Have it written; of several soon after each other only the last is."""
         update = {"status": status, "display": display, "muted": muted}
         claim.host = claim.host.model_copy(update=update)
+        if status is not HostStatus.CONNECTED and not (claim.joined or claim.over):
+            claim.joined = True
+            host = claim.host
+            self._events.tell(HostJoined(room_id=host.room_id, user_id=host.user_id))
         self._queue.add(claim.host.connection)
 
     def doubt(self, claim: Claim) -> None:
@@ -145,6 +153,9 @@ class Presence:
 
     def free(self, claim: Claim) -> None:
         """The connection is over: delete its key, until that has worked."""
+        if claim.joined and not claim.over:
+            host = claim.host
+            self._events.tell(HostLeft(room_id=host.room_id, user_id=host.user_id))
         claim.over = True
         self._queue.add(claim.host.connection)
 

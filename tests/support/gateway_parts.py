@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from pkg import keys
 from pkg.etcd.api import KV
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
+from pkg.events.api import SILENT, Events
 from pkg.model import (
     Desired,
     Endpoints,
@@ -129,9 +130,10 @@ async def running(
     *,
     max_hosts: int = 50,
     etcd: MemoryEtcd | None = None,
+    events: Events = SILENT,
 ) -> AsyncGenerator[Part]:
     etcd, rng = etcd or MemoryEtcd(store), random.Random(1)
-    presence = Presence(etcd, gateway_id, gateway(gateway_id), rng)
+    presence = Presence(etcd, gateway_id, gateway(gateway_id), rng, events)
     part = Part(etcd, presence, Rooms(etcd, presence, MASTER, max_hosts, rng))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(presence.run)

@@ -12,6 +12,7 @@ import httpx
 from pydantic import SecretBytes
 
 from pkg.etcd.memory import MemoryEtcd
+from pkg.events.server import StreamServer
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit
 from pkg.schedule import Policy
@@ -22,6 +23,7 @@ from roommanager.allocator import Allocator
 from roommanager.api import create_app
 from roommanager.context import Context
 from roommanager.feed import Feed
+from roommanager.history import History
 from roommanager.hls import Hls
 from roommanager.http import Outermost, refuse
 from roommanager.metrics import Metrics
@@ -62,6 +64,7 @@ def context_on(etcd: MemoryEtcd, origin: httpx.AsyncClient) -> Context:
         view=view,
         vigil=vigil,
         wishes=Wishes(etcd, view, allocator, sources),
+        history=History(StreamServer(origin, ""), ""),
         hls=Hls(view, origin),
         feed=Feed(view, vigil.verdict, "http://onair"),
         pages=PAGES,

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pkg import keys
 from pkg.etcd.api import KV, Delete, ModIs, Op, Put
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
+from pkg.events.api import SILENT, Events
 from pkg.model import (
     Desired,
     Endpoints,
@@ -99,14 +100,16 @@ async def manager(
     control: bool = True,
     etcd: MemoryEtcd | None = None,
     prober: Prober | None = None,
+    events: Events = SILENT,
 ) -> AsyncGenerator[Manager]:
     """Its loops run as long as the block; ``control`` False: it only takes wishes."""
     etcd, rng = etcd or MemoryEtcd(store), random.Random(seed)
     view = View(etcd, rng)
     allocator = Allocator(Policy.TWO_CHOICES, rng)
-    wishes = Wishes(etcd, view, allocator, SOURCES)
+    sources = replace(SOURCES, events=events)
+    wishes = Wishes(etcd, view, allocator, sources)
     vigil = Vigil(view, prober or FakeProber())
-    controller = RoomController(etcd, view, vigil, allocator, SOURCES, rng)
+    controller = RoomController(etcd, view, vigil, allocator, sources, rng)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(view.informer.run)
         await view.informer.synced.wait()
