@@ -143,10 +143,10 @@ async def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_base() -> int:
-    """Eight TCP ports in a row that are free, another each time."""
+    """Ten TCP ports in a row that are free, another each time."""
     bases = list(range(FIRST_BASE, LAST_BASE, ports.TCP_PORTS))
     random.shuffle(bases)
     for base in bases:
         if not ports.taken(range(base, base + ports.TCP_PORTS)):
             return base
-    raise StackError("no eight free ports between 21000 and 30000")
+    raise StackError("no ten free ports between 21000 and 30000")

@@ -19,6 +19,7 @@ class Endpoints:
     gateway: str
     hls: str
     etcd: str
+    streams: str
     janus_admin: str
     api_key: str
     pids: dict[str, int]
@@ -29,13 +30,14 @@ class Endpoints:
 
     def to_json(self) -> str:
         """
-        >>> urls = ("http://a", "ws://g", "http://h", "http://e", "http://j")
+        >>> urls = ("http://a", "ws://g", "http://h", "http://e", "http://s", "http://j")
         >>> print(Endpoints(*urls, api_key="k", pids={}).to_json())
         {
           "api": "http://a",
           "gateway": "ws://g",
           "hls": "http://h",
           "etcd": "http://e",
+          "streams": "http://s",
           "janusAdmin": "http://j",
           "apiKey": "k",
           "pids": {}
@@ -46,6 +48,7 @@ class Endpoints:
             "gateway": self.gateway,
             "hls": self.hls,
             "etcd": self.etcd,
+            "streams": self.streams,
             "janusAdmin": self.janus_admin,
             "apiKey": self.api_key,
             "pids": self.pids,

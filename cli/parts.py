@@ -26,7 +26,11 @@ MODULES = {
     "janus-manager": "janusmanager",
     "mixer": "mixer",
     "gateway": "wsgateway",
+    "streams": "streams",
 }
+
+
+OURS = {"ONAIR_LOG_FORMAT": "json", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 def etcd_argv(site: Site, version: Version) -> tuple[str, ...]:
@@ -61,6 +65,7 @@ def build(
         *(_mixer(site, n, client, environ) for n in site.mixer_numbers),
         *(_gateway(site, n, client, environ) for n in site.gateway_numbers),
     ]
+    parts.append(_streams(site, client, environ))
     return parts if site.etcd else [_etcd(site, client, etcd_version, environ), *parts]
 
 
@@ -126,6 +131,26 @@ def _gateway(site: Site, n: int, client: httpx.AsyncClient, environ: Mapping[str
     return _daemon(site, environ, "gateway", n, gateway_env(site, n), probe)
 
 
+def _streams(site: Site, client: httpx.AsyncClient, environ: Mapping[str, str]) -> Part:
+    """Who knows the API key may write streams; on loopback anyone may read them."""
+    own = _prefixed(
+        "STREAMS",
+        DATA_DIR=site.state.path / "streams",
+        PORT=site.ports.streams,
+        API_KEY_FILE=site.state.secret("api-key"),
+    )
+    probe = ready.daemon(client, f"http://{LOOPBACK}:{site.ports.streams}")
+    return Part(
+        name="streams",
+        argv=(sys.executable, "-P", "-m", MODULES["streams"]),
+        env={**environ, **OURS, **own, **_mark(site)},
+        cwd=site.state.path,
+        log=site.state.log("streams"),
+        ready=probe,
+        stop_rank=DAEMONS_RANK,
+    )
+
+
 def _registered(site: Site, client: httpx.AsyncClient, kind: str, n: int) -> Probe:
     key, module_id = site.secret("api-key"), site.module_id(kind, n)
     return ready.module(client, site.api_url, key, kind, module_id)
@@ -144,9 +169,10 @@ def _daemon(
         "ONAIR_ETCD_ENDPOINTS": site.etcd_url,
         "ONAIR_ETCD_SEEN_FILE": str(site.seen_file(name)),
         "ONAIR_MASTER_SECRET_FILE": str(site.state.secret("master")),
-        "ONAIR_LOG_FORMAT": "json",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
+        "ONAIR_EVENTS_URL": site.streams_url,
+        "ONAIR_EVENTS_KEY_FILE": str(site.state.secret("api-key")),
+        "ONAIR_EVENTS_DIR": str(site.state.path / "events"),
+        **OURS,
     }
     return Part(
         name=name,

@@ -1,25 +1,25 @@
 """Which port each part gets from ``--port-base``, and whether the ports are free.
 
 TCP: base + 0 REST and pages, + 1 gateway, + 2 HLS origin, + 3 etcd clients, + 4 etcd peers,
-+ 5 Janus WebSocket, + 6 Janus admin WebSocket, + 7 Janus admin HTTP.
++ 5 Janus WebSocket, + 6 Janus admin WebSocket, + 7 Janus admin HTTP, + 8 stream server.
 
-UDP: one of 37 blocks of 600 ports, by ``base // 8 % 37``, from 10240 on and so below Linux's
+UDP: one of 37 blocks of 600 ports, by ``base // 10 % 37``, from 10240 on and so below Linux's
 ephemeral ports (32768): the first 360 for the mixer (180 pairs RTP and RTCP), the other 240 for
-Janus. Two ``up``s at bases 8 or more apart share nothing, unless the bases are a multiple of
-296 apart (give or take 7).
+Janus. Two ``up``s at bases 10 or more apart share nothing, unless the bases are a multiple of
+370 apart (give or take 9).
 
 The second mixer, Janus, room manager or gateway of one ``up`` has the ports that the first would
-have at base + 8, the third those at base + 16, the fourth at base + 24: such ``up``s want bases 32
+have at base + 10, the third those at base + 20, the fourth at base + 30: such ``up``s want bases 40
 apart.
 
 >>> plan(8080).api, plan(8080).janus_admin_http
 (8080, 8087)
 >>> plan(8080).mixer_rtp, plan(8080).janus_media
-(16840, (17200, 17439))
->>> plan(8088).mixer_rtp - plan(8080).mixer_rtp
+(28840, (29200, 29439))
+>>> plan(8090).mixer_rtp - plan(8080).mixer_rtp
 600
 >>> plan(8080).block(2).hls, plan(8080).block(2).mixer_rtp
-(8090, 17440)
+(8092, 29440)
 """
 
 import socket
@@ -31,7 +31,7 @@ import psutil
 from pkg.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
-TCP_PORTS = 8
+TCP_PORTS = 10
 UDP_FIRST = 10240
 UDP_BLOCK = 600
 UDP_BLOCKS = 37  # a prime: bases a round number apart do not meet
@@ -75,6 +75,10 @@ class Ports:
     @property
     def janus_admin_http(self) -> int:
         return self.base + 7
+
+    @property
+    def streams(self) -> int:
+        return self.base + 8
 
     def block(self, n: int) -> "Ports":
         """Of the n-th of each part, from 1. Raises ConfigError where ports end."""

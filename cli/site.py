@@ -70,6 +70,11 @@ class Site:
         return f"ws://{LOOPBACK}:{self.block(n).gateway}/ws"
 
     @property
+    def streams_url(self) -> str:
+        """Where streams are: rooms write their history there, and anyone may read it."""
+        return f"{_http(self.ports.streams)}/v1/stream"
+
+    @property
     def page_origins(self) -> list[str]:
         """Where browsers may have our pages from, under both names of this machine."""
         ports = [self.block(n).api for n in self.room_manager_numbers]
@@ -130,6 +135,7 @@ class Site:
             *(self.block(n).gateway for n in self.gateway_numbers),
             *(self.block(n).hls for n in self.mixer_numbers),
             *own_etcd,
+            self.ports.streams,
             *(port for j in janus for port in (j.janus_ws, j.janus_admin_ws, j.janus_admin_http)),
         ]
 

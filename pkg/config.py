@@ -75,11 +75,11 @@ class Settings(BaseSettings):
         description="files with token secrets, 32 bytes or more each: the first signs, all verify; "
         "default: the master secret's",
     )
-    streams_url: str = Field(
+    events_url: str = Field(
         "",
         description="where rooms' history is written, http://HOST:4437/v1/stream; empty: nowhere",
     )
-    streams_key_file: Path | None = Field(
+    events_key_file: Path | None = Field(
         None, description="file with the stream server's API key, if it asks for one to write"
     )
     events_dir: Path = Field(
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return split_commas(value)
 
-    @field_validator("etcd_seen_file", "streams_key_file", mode="before")
+    @field_validator("etcd_seen_file", "events_key_file", mode="before")
     @classmethod
     def _may_be_off(cls, value: object) -> object:
         return value or None
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
             raise ValueError("give http://host:port or https://host:port, separated by commas")
         return value
 
-    @field_validator("streams_url")
+    @field_validator("events_url")
     @classmethod
     def _is_stream_url(cls, value: str) -> str:
         return http_url(value)
@@ -157,11 +157,11 @@ class Settings(BaseSettings):
         strong = [read_strong(file, "token_secret_files") for file in files]
         return [token_key(secret) for secret in strong or [self.master_secret()]]
 
-    def streams_key(self) -> SecretStr | None:
+    def events_key(self) -> SecretStr | None:
         """Raises ConfigError."""
-        if self.streams_key_file is None:
+        if self.events_key_file is None:
             return None
-        secret = read_secret(self.streams_key_file, "streams_key_file").get_secret_value()
+        secret = read_secret(self.events_key_file, "events_key_file").get_secret_value()
         return SecretStr(secret.decode())
 
     def etcd_password(self) -> SecretStr | None:

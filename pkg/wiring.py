@@ -64,7 +64,7 @@ async def etcd_client(config: Settings) -> AsyncGenerator[EtcdClient]:
 @asynccontextmanager
 async def events(config: Settings, by: str) -> AsyncGenerator[Events]:
     """How this daemon tells what happened; ``by`` is ``service/id``. Raises ConfigError."""
-    if not config.streams_url:
+    if not config.events_url:
         yield SILENT
         return
 
@@ -73,7 +73,7 @@ async def events(config: Settings, by: str) -> AsyncGenerator[Events]:
 
     spool = Spool(config.events_dir / by.replace("/", "-"))
     async with httpx.AsyncClient(timeout=STREAMS_SECONDS, trust_env=False) as client:
-        server = StreamServer(client, config.streams_url, config.streams_key())
+        server = StreamServer(client, config.events_url, config.events_key())
         teller = Teller(server, spool, Identity(by, now, segment), rng())
         async with teller.running():
             yield teller

@@ -132,8 +132,8 @@ def build(
         vigil=vigil,
         wishes=wishes,
         history=History(
-            StreamServer(client, config.streams_url, config.streams_key()),
-            config.room_manager_streams_public_url or config.streams_url,
+            StreamServer(client, config.events_url, config.events_key()),
+            config.room_manager_events_public_url or config.events_url,
         ),
         hls=Hls(view, client),
         feed=Feed(view, vigil.verdict, config.public_url),

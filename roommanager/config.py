@@ -29,8 +29,8 @@ class Config(Settings):
         Policy.TWO_CHOICES, description="how a module is chosen among those that can take a room"
     )
 
-    room_manager_streams_public_url: str = Field(
-        "", description="where users read rooms' history; default: ONAIR_STREAMS_URL"
+    room_manager_events_public_url: str = Field(
+        "", description="where users read rooms' history; default: ONAIR_EVENTS_URL"
     )
 
     @field_validator("room_manager_trusted_proxies", mode="before")
@@ -45,7 +45,7 @@ class Config(Settings):
             ip_network(network)
         return value
 
-    @field_validator("room_manager_streams_public_url")
+    @field_validator("room_manager_events_public_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
         return http_url(value)

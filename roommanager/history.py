@@ -17,7 +17,7 @@ class History:
     def address(self, room_id: RoomId) -> str:
         """Raises ProblemError."""
         if not self._url:
-            detail = "no history is written here: set ONAIR_STREAMS_URL to a stream server"
+            detail = "no history is written here: set ONAIR_EVENTS_URL to a stream server"
             raise ProblemError(Answer(404, "no-history", detail))
         return stream_url(self._url, room_id)
 

@@ -77,7 +77,7 @@ def before(events: list[Any], *kinds: str) -> None:
 async def test_a_rooms_life_is_told_whole_though_the_stream_server_dies(tmp_path: Path) -> None:
     with StreamServerProcess(tmp_path / "streams") as streams:
         settings = {
-            "ONAIR_STREAMS_URL": streams.url,
+            "ONAIR_EVENTS_URL": streams.url,
             "ONAIR_EVENTS_DIR": str(tmp_path / "events"),
         }
         async with stacks.running(

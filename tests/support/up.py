@@ -123,11 +123,11 @@ class Starter:
 def free_base() -> int:
     """A base whose TCP ports are free, four of each part's, and whose UDP ports nobody else gets.
 
-    ``up`` takes 600 UDP ports a block by ``N // 8 % 37``: each xdist worker keeps to four of them.
+    ``up`` takes 600 UDP ports a block by ``N // 10 % 37``: each xdist worker keeps to four of them.
     Below 32768 the kernel hands out no port to clients meanwhile.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for base in range(11840 + 32 * (worker % 9), 32000, 8 * ports.UDP_BLOCKS):
+    for base in range(11840 + 40 * (worker % 9), 32000, 10 * ports.UDP_BLOCKS):
         if not ports.taken(range(base, base + MOST * ports.TCP_PORTS)):
             return base
     raise AssertionError("no free ports")

@@ -51,7 +51,7 @@ def api() -> Iterator[str]:
 
 
 def _state(folder: Path, api: str) -> Path:
-    record = endpoints.Endpoints(api, "", "", "", "", KEY, {})
+    record = endpoints.Endpoints(api, "", "", "", "", "", KEY, {})
     endpoints.write(folder / "endpoints.json", record)
     return folder
 

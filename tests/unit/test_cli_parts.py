@@ -40,7 +40,15 @@ def test_no_secret_is_in_argv_or_environment(site: Site) -> None:
 
 def test_every_part_carries_the_mark_and_logs_into_the_state_dir(site: Site) -> None:
     built = _build(site)
-    assert list(built) == ["etcd", "janus", "room-manager", "janus-manager", "mixer", "gateway"]
+    assert list(built) == [
+        "etcd",
+        "janus",
+        "room-manager",
+        "janus-manager",
+        "mixer",
+        "gateway",
+        "streams",
+    ]
     for part in built.values():
         assert part.env[MARK] == str(site.state.path)
         assert part.log.is_relative_to(site.state.path)
@@ -62,13 +70,13 @@ def test_others_are_used_and_not_started(site: Site) -> None:
     urls = janus_urls("ws://10.0.0.5:7188")
     other = Site(site.state, site.ports, "http://10.0.0.5:2379", urls)
     built = _build(other)
-    assert list(built) == ["room-manager", "janus-manager", "mixer", "gateway"]
+    assert list(built) == ["room-manager", "janus-manager", "mixer", "gateway", "streams"]
     assert built["mixer"].env["ONAIR_ETCD_ENDPOINTS"] == "http://10.0.0.5:2379"
     seen = built["mixer"].env["ONAIR_ETCD_SEEN_FILE"]
     assert seen == str(site.state.path / "mixer.10.0.0.5_2379.seen")
     assert seen != _build(site)["mixer"].env["ONAIR_ETCD_SEEN_FILE"], "another etcd, by name"
     assert built["janus-manager"].env["ONAIR_JANUS_MANAGER_ADMIN_URL"] == "ws://10.0.0.5:7188"
-    assert other.tcp_ports == [18080, 18081, 18082]
+    assert other.tcp_ports == [18080, 18081, 18082, 18088]
     assert built["mixer"].env["ONAIR_MIXER_ID"] == "mixer-18080"  # no other up's
 
 
@@ -77,11 +85,11 @@ def test_further_parts_share_no_port_folder_or_id_with_the_first(site: Site) -> 
     built = _build(three)
     daemons = ["room-manager", "janus-manager", "mixer", "gateway"]
     assert {*built} == {
-        *("etcd", "janus", "janus-2", *daemons),
+        *("etcd", "streams", "janus", "janus-2", *daemons),
         *("room-manager-2", "janus-manager-2", "mixer-2", "mixer-3", "gateway-2"),
     }
     assert len({part.log for part in built.values()}) == len(built)
-    assert len({*three.tcp_ports}) == len(three.tcp_ports) == 2 + 3 + 2 + 2 + 2 * 3
+    assert len({*three.tcp_ports}) == len(three.tcp_ports) == 2 + 3 + 2 + 2 + 1 + 2 * 3
     names = ("ID", "LISTEN", "RTP_PORT_BASE", "MEDIA_DIR", "RUN_DIR")
     for name in names:
         values = [built[m].env[f"ONAIR_MIXER_{name}"] for m in ("mixer", "mixer-2", "mixer-3")]
@@ -90,7 +98,7 @@ def test_further_parts_share_no_port_folder_or_id_with_the_first(site: Site) -> 
     assert built["mixer-2"].argv[-1] == "mixer"
     assert built["janus"].argv != built["janus-2"].argv
     origins = built["gateway-2"].env["ONAIR_GATEWAY_ALLOWED_ORIGINS"].split(",")
-    assert "http://localhost:18088" in origins, "the pages of every room manager may connect"
+    assert "http://localhost:18090" in origins, "the pages of every room manager may connect"
     public = {built[m].env["ONAIR_ROOM_MANAGER_PUBLIC_URL"] for m in built if "room-m" in m}
     assert public == {"http://127.0.0.1:18080"}
 

@@ -68,7 +68,7 @@ def test_the_lock_of_a_killed_holder_is_free(state: StateDir) -> None:
 
 
 def test_endpoints_are_private_and_read_back(state: StateDir) -> None:
-    urls = ("http://a", "ws://g", "http://h", "http://e", "http://j")
+    urls = ("http://a", "ws://g", "http://h", "http://e", "http://s", "http://j")
     record = endpoints.Endpoints(*urls, api_key="k", pids={"etcd": 1})
     endpoints.write(state.endpoints, record)
     assert stat.S_IMODE(state.endpoints.stat().st_mode) == 0o600
@@ -77,6 +77,7 @@ def test_endpoints_are_private_and_read_back(state: StateDir) -> None:
         "gateway": "ws://g",
         "hls": "http://h",
         "etcd": "http://e",
+        "streams": "http://s",
         "janusAdmin": "http://j",
         "apiKey": "k",
         "pids": {"etcd": 1},
