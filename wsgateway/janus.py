@@ -45,7 +45,7 @@ log = structlog.get_logger()
 ENTER_SECONDS = 5.0
 FAREWELL_SECONDS = 1.0
 SETTLE_SECONDS = 30.0  # a Janus that takes longer for a join is no longer one to be spared
-KEEPALIVE_SECONDS = 25.0
+KEEPALIVE_SECONDS, KEEPALIVE_AGAIN_SECONDS = 25.0, 5.0
 LIMITS = Limits(message_bytes=1 << 20)  # a room of 1,000, told at once, is a fifth of that
 NOT_IN = "not in the room: try again"
 TAKEN_OVER = "this user came by another connection since"
@@ -221,11 +221,18 @@ class Stay:
             self._lose(words)
 
     async def _keep_alive(self) -> None:
+        """One without an answer says little, when Janus or we are busy: Janus waits 60 s for the
+        next, and whether the line is dead is the line's to say."""
+        wait = KEEPALIVE_SECONDS
         while True:
-            await anyio.sleep(KEEPALIVE_SECONDS)
+            await anyio.sleep(wait)
             try:
                 await self._ask(messages.keepalive(self._session_id))
-            except (JanusUnavailableError, _RefusedError) as error:
+                wait = KEEPALIVE_SECONDS
+            except JanusUnavailableError as error:
+                log.info("janus.keepalive_unanswered", reason=str(error))
+                wait = KEEPALIVE_AGAIN_SECONDS
+            except _RefusedError as error:
                 self._lose(str(error))
 
     # --- joining ---

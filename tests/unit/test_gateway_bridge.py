@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from pkg.model import Epoch
-from wsgateway.exchange import Enter, EntryFailed, Place
+from wsgateway.exchange import Enter, Entered, EntryFailed, Event, Place
 from wsgateway.janus import JanusBridge
 
 pytestmark = pytest.mark.anyio
@@ -93,3 +93,39 @@ async def test_a_session_does_not_end_before_its_join_is_answered() -> None:
         assert not busy.closed.is_set()
         busy.free.set()
         await busy.closed.wait()
+
+
+class Forgetful:
+    """Answers everything but the first keepalive."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self, socket: ServerConnection) -> None:
+        async for text in socket:
+            request = json.loads(text)
+            answer: dict[str, Any] = {"janus": "success", "data": {"id": 2}}
+            if request.get("body", {}).get("request") == "join":
+                answer = _said(audiobridge="joined", room=1, id=9, participants=[])
+            if request["janus"] == "keepalive":
+                self.asked += 1
+                answer = {"janus": "ack"}
+                if self.asked == 1:
+                    continue
+            await socket.send(json.dumps(answer | {"transaction": request["transaction"]}))
+
+
+@pytest.mark.timeout(120)
+async def test_one_keepalive_without_an_answer_costs_nobody_his_place() -> None:
+    """Whoever is late, Janus or a busy gateway; in real time, for the line is real."""
+    told: list[Event] = []
+    serves = Forgetful()
+    async with janus(serves) as place, anyio.create_task_group() as tasks:
+        bridge = JanusBridge(tasks, told.append)
+        assert isinstance(await bridge.enter(Enter(1, place, "ann", None, muted=False)), Entered)
+        with anyio.fail_after(60):
+            while serves.asked < 2:
+                await anyio.sleep(0.1)
+        assert told == []
+        await bridge.exit()
+        tasks.cancel_scope.cancel()
