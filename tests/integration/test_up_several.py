@@ -14,7 +14,7 @@ from cli.site import MOST
 from tests.support.up import Starter, until
 
 pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(300)]
-PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer"}
+PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer", "gateway", "streams"}
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def starter(tmp_path: Path) -> Iterator[Starter]:
 
 
 def test_two_of_each_start_and_stop_as_one(starter: Starter) -> None:
-    running = starter.up("--mixers=2", "--januses=2", "--room-managers=2")
+    running = starter.up("--mixers=2", "--januses=2", "--room-managers=2", "--gateways=2")
     found = running.endpoints
-    assert set(found["pids"]) == PARTS | {f"{p}-2" for p in PARTS - {"etcd"}}
+    assert set(found["pids"]) == PARTS | {f"{p}-2" for p in PARTS - {"etcd", "streams"}}
     further = {name: urls for name, [urls] in found["further"].items()}
-    assert set(further) == {"apis", "hls", "janusAdmins"}
+    assert set(further) == {"apis", "gateways", "hls", "janusAdmins"}
     assert httpx.get(f"{further['apis']}/readyz").status_code == 200
     own = [f"{kind}-{running.base}{n}" for kind in ("janus", "mixer") for n in ("", "-2")]
     assert {m["moduleId"]: m["health"] for m in running.modules()} == dict.fromkeys(own, "healthy")

@@ -15,7 +15,7 @@ from tests.support.up import Running, Starter, until
 
 pytestmark = [pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg, pytest.mark.timeout(300)]
 STOP_SECONDS = 60.0
-PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer"}
+PARTS = {"etcd", "janus", "room-manager", "janus-manager", "mixer", "gateway", "streams"}
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_up_tells_where_everything_is_and_leaves_nothing(
 ) -> None:
     running = starter.up()
     found = running.endpoints
-    assert set(found) == {"api", "hls", "etcd", "janusAdmin", "apiKey", "pids"}
+    urls = {"api", "gateway", "hls", "etcd", "streams", "janusAdmin"}
+    assert set(found) == {*urls, "apiKey", "pids"}
     assert set(found["pids"]) == PARTS
     names = {part: psutil.Process(pid).name() for part, pid in found["pids"].items()}
     assert (names["etcd"], names["janus"]) == ("etcd", "janus")
