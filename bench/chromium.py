@@ -41,7 +41,12 @@ HEAR = """async (audio, { size, hertz }) => {
   stream.analysers ??= new Map();
   if (!stream.analysers.has(size)) {
     const made = new AnalyserNode(context, { fftSize: size, smoothingTimeConstant: 0 });
-    context.createMediaStreamSource(stream).connect(made);
+    const tap = () => {
+      const track = stream.getAudioTracks().at(-1);
+      if (track) context.createMediaStreamSource(new MediaStream([track])).connect(made);
+    };
+    tap();
+    stream.addEventListener("addtrack", tap); // a player that begins anew has another track
     stream.analysers.set(size, made);
     await new Promise((filled) => setTimeout(filled, 100 + (1000 * size) / context.sampleRate));
   }

@@ -22,7 +22,12 @@ WATCH = """(audio, hertz) => {
   const stream = audio.tapped ??= audio.captureStream();
   const context = (window.listening ??= new AudioContext());
   const analyser = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0 });
-  context.createMediaStreamSource(stream).connect(analyser);
+  const tap = () => {
+    const track = stream.getAudioTracks().at(-1);
+    if (track) context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+  };
+  tap();
+  stream.addEventListener("addtrack", tap); // a player that begins anew has another track
   const levels = new Float32Array(analyser.frequencyBinCount);
   const place = Math.round((hertz * analyser.fftSize) / context.sampleRate);
   const began = performance.now();

@@ -143,6 +143,7 @@ class Stay:
         self._failure: EntryFailed | None = None
         self._joining = False  # a join of ours has no answer yet
         self._is_cut = False  # no answer will come any more
+        self._is_leaving = False  # nothing can be begun any more
         self._early: list[Event] | None = None  # while we join
         self._crowd: Crowd | None = None
         self._handle: Handle | None = None
@@ -164,6 +165,7 @@ class Stay:
                         await self._keep_alive()
                     self.decided.set()
             finally:
+                self._is_leaving = True
                 with anyio.CancelScope(shield=True):
                     await self._settle()
                 self._reading.cancel()
@@ -371,7 +373,7 @@ class Stay:
 
     def hear(self, message: Body) -> None:
         """What Janus says unasked."""
-        if not messages.concerns(message, self._handle):
+        if self._is_leaving or not messages.concerns(message, self._handle):
             return
         event = messages.event(message, self._effect.attempt, self._offer or 0)
         if event is None:

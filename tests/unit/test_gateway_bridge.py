@@ -95,6 +95,19 @@ async def test_a_session_does_not_end_before_its_join_is_answered() -> None:
         await busy.closed.wait()
 
 
+async def test_what_janus_says_to_one_who_has_gone_starts_nothing() -> None:
+    """What stood in the socket's buffer is still read: it ended the connection with an error."""
+    free = Busy()
+    free.free.set()
+    async with janus(free) as place, asyncio.timeout(30), anyio.create_task_group() as tasks:
+        bridge = JanusBridge(tasks, lambda _: None)
+        assert isinstance(await bridge.enter(Enter(1, place, "ann", None, muted=False)), Entered)
+        stay = bridge._stay
+        await bridge.exit()
+        assert stay is not None
+        stay.hear({"janus": "hangup", "sender": 2, "reason": "ICE failed"})
+
+
 class Forgetful:
     """Answers everything but the first keepalive."""
 
