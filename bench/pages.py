@@ -131,7 +131,7 @@ async def _killed(show: Show, case: Case, pids: list[int]) -> None:
     await listener.watch(ANN)
     with house.scene.stack.supervisor_stopped() if case.kept_down else nullcontext():
         _kill(pids)
-        house.note(f"{case.name} killed → listener hears", await listener.came_back())
+        house.note(f"{case.name} killed → listener hears", await listener.heard_on(660))
     if not case.kept_down:
         house.note(f"{case.name} killed → studio live", await show.ann.came_back())
     seen = await listener.seen()

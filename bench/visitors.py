@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from playwright.async_api import BrowserContext, Page, expect
@@ -15,6 +16,7 @@ POLL_SECONDS = 0.05
 WITHIN_SECONDS = PATIENCE_MS / 1000
 
 SILENT_SECONDS = 0.25  # less is a glitch of a player
+LATE_SECONDS = 10.0  # more than any listener is behind
 
 # Notes twenty times a second how far the <audio> is and how loud the tone is in it, in the page,
 # so that nothing is missed by whoever asks late. The name of this load of the page comes with it.
@@ -134,6 +136,13 @@ class Listener:
 
     async def _is_back(self) -> bool:
         return back_at(await self.page.evaluate("window.noted")) is not None
+
+    async def heard_on(self, hertz: float) -> float:
+        """Wait until he plays what was said after now, and the tone is in it. Answers when it was
+        heard again after a gap, in seconds since ``watch``; 0 if there was none to hear."""
+        await until(partial(self._is_past, await self.time() + LATE_SECONDS))
+        await tone(self.page, hertz)
+        return round(back_at(await self.page.evaluate("window.noted")) or 0.0, 1)
 
     async def time(self) -> float:
         return float(await self.page.locator("#audio").evaluate("(audio) => audio.currentTime"))
