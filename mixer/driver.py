@@ -107,7 +107,7 @@ class FfmpegProcesses:
         parsed = ((found, Marker.parse(environment)) for found, environment in marked)
         found = {seen.pid: _running(seen, marker) for seen, marker in parsed if marker}
         # A child in the midst of exec has no environment to be read, for a moment.
-        for child in self._children.values():
+        for child in tuple(self._children.values()):  # other threads spawn and reap meanwhile
             if child is not None and process.is_alive(child.pid, child.started):
                 found.setdefault(child.pid, child)
         return list(found.values())
