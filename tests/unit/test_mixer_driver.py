@@ -9,7 +9,8 @@ import pytest
 
 from mixer import process
 from mixer.api import Running
-from mixer.driver import FfmpegProcesses, Layout
+from mixer.driver import FfmpegProcesses
+from mixer.files import Layout
 from pkg.model import Epoch, ModuleId, RoomId
 
 pytestmark = pytest.mark.anyio
