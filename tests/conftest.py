@@ -1,7 +1,8 @@
 """Virtual time for the controllers' tests: when every task sleeps, the clock jumps.
 
-Who runs what: a file's tests stay on one of xdist's workers, which so starts its parts once, and
-all browser tests on one, since two cores carry no second browser. What takes long comes first.
+What takes long comes first. A file's tests should stay on one of xdist's workers, and all browser
+tests on one: pytest 9.2 with xdist 3.8 takes no notice of the groups (it has renamed what xdist
+writes them to), so that workers take turns at the browser by a lock (tests/browser/conftest.py).
 
 At the end of a run: how many bad inputs were tried (tests/security notes them as ``cases``).
 """
