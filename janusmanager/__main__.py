@@ -11,6 +11,7 @@ from janusmanager.housekeeping import Housekeeping
 from janusmanager.plan import Self
 from janusmanager.wellness import look
 from pkg import __version__, keys, wiring
+from pkg.daemon import run_daemon
 from pkg.heartbeat import Heart, Wellness, describer
 from pkg.lifecycle import Step, background, run_until_signal
 from pkg.model import Kind, ModuleId
@@ -64,7 +65,7 @@ async def run(config: Config) -> None:
 
 
 def main() -> None:
-    wiring.run_daemon(run, Config.load_or_exit(), "janus-manager")
+    run_daemon(run, Config.load_or_exit(), "janus-manager")
 
 
 if __name__ == "__main__":

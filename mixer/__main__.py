@@ -19,6 +19,7 @@ from mixer.plan import Self
 from mixer.ports import Ports
 from mixer.wellness import Signs, judge, measure
 from pkg import __version__, keys, wiring
+from pkg.daemon import run_daemon
 from pkg.errors import ConfigError
 from pkg.heartbeat import Heart, Wellness, describer, worst
 from pkg.httpserver import listen, serving
@@ -106,7 +107,7 @@ def node(config: Config) -> Node:
 
 
 def main() -> None:
-    wiring.run_daemon(run, Config.load_or_exit(), "mixer")
+    run_daemon(run, Config.load_or_exit(), "mixer")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,45 @@ ModuleIdText = Annotated[str, AfterValidator(_module_id)]
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(BaseSettings):
-    """What every daemon has in common. ``load`` is the way in."""
+class Flags(BaseSettings):
+    """Settings of one program, of which none may be misspelt. ``load`` is the way in."""
+
+    program: ClassVar[str] = "onair"
+
+    @classmethod
+    def load(cls, argv: Sequence[str]) -> Self:
+        """Read flags, environment and file. Raises ConfigError naming the setting and the fix."""
+        refuse_unknown(os.environ, cls)
+        flags: CliSettingsSource[Any] = CliSettingsSource(
+            cls, cli_parse_args=list(argv), cli_prog_name=cls.program, cli_kebab_case=True
+        )
+        try:
+            return cls(_cli_settings_source=flags)
+        except ValidationError as error:
+            found = [explain(cls.env_prefix(), e["loc"], e["msg"]) for e in error.errors()]
+            raise ConfigError("\n".join(found)) from None
+
+    @classmethod
+    def load_or_exit(cls) -> Self:
+        """``load`` from the real argv; a mistake ends the process with 2 and its words."""
+        try:
+            return cls.load(sys.argv[1:])
+        except ConfigError as error:
+            sys.stderr.write(f"{cls.program}: {error}\n")
+            raise SystemExit(2) from None
+
+    @classmethod
+    def env_prefix(cls) -> str:
+        return cls.model_config.get("env_prefix", "")
+
+    @classmethod
+    def others(cls) -> tuple[str, ...]:
+        """Beginnings of variables that share the prefix and are somebody else's."""
+        return ()
+
+
+class Settings(Flags):
+    """What every daemon of the rooms has in common."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -52,7 +89,6 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         nested_model_default_partial_update=False,
     )
-    program: ClassVar[str] = "onair"
     own: ClassVar[str] = ""  # the prefix of the service's own settings, such as "mixer_"
 
     etcd_endpoints: CommaList = Field(
@@ -126,26 +162,8 @@ class Settings(BaseSettings):
         return (*sources, toml_source(cls, Path(file))) if file else sources
 
     @classmethod
-    def load(cls, argv: Sequence[str]) -> Self:
-        """Read flags, environment and file. Raises ConfigError naming the setting and the fix."""
-        refuse_unknown(os.environ, cls)
-        flags: CliSettingsSource[Any] = CliSettingsSource(
-            cls, cli_parse_args=list(argv), cli_prog_name=cls.program, cli_kebab_case=True
-        )
-        try:
-            return cls(_cli_settings_source=flags)
-        except ValidationError as error:
-            found = [explain(e["loc"], e["msg"]) for e in error.errors()]
-            raise ConfigError("\n".join(found)) from None
-
-    @classmethod
-    def load_or_exit(cls) -> Self:
-        """``load`` from the real argv; a mistake ends the process with 2 and its words."""
-        try:
-            return cls.load(sys.argv[1:])
-        except ConfigError as error:
-            sys.stderr.write(f"{cls.program}: {error}\n")
-            raise SystemExit(2) from None
+    def others(cls) -> tuple[str, ...]:
+        return tuple(PREFIX + s.upper() for s in SERVICES if s != cls.own) + FOREIGN
 
     def master_secret(self) -> bytes:
         """At least 32 bytes. Raises ConfigError."""
@@ -159,16 +177,10 @@ class Settings(BaseSettings):
 
     def events_key(self) -> SecretStr | None:
         """Raises ConfigError."""
-        if self.events_key_file is None:
-            return None
-        secret = read_secret(self.events_key_file, "events_key_file").get_secret_value()
-        return SecretStr(secret.decode())
+        return read_text(self.events_key_file, "events_key_file")
 
     def etcd_password(self) -> SecretStr | None:
-        if self.etcd_password_file is None:
-            return None
-        secret = read_secret(self.etcd_password_file, "etcd_password_file").get_secret_value()
-        return SecretStr(secret.decode())
+        return read_text(self.etcd_password_file, "etcd_password_file")
 
 
 def toml_source(settings: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
@@ -203,25 +215,27 @@ def http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def explain(where: tuple[int | str, ...], message: str) -> str:
+def explain(prefix: str, where: tuple[int | str, ...], message: str) -> str:
     """
-    >>> explain(("mixer_capacity",), "Input should be greater than 0")
+    >>> explain("ONAIR_", ("mixer_capacity",), "Input should be greater than 0")
     'ONAIR_MIXER_CAPACITY (--mixer-capacity): Input should be greater than 0'
+    >>> explain("ONAIR_", (), "Value error, give both, or neither")
+    'give both, or neither'
     """
     name = ".".join(str(part) for part in where)
     words = message.removeprefix("Value error, ")
-    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {words}"
+    return f"{prefix}{name.upper()} (--{name.replace('_', '-')}): {words}" if name else words
 
 
-def refuse_unknown(environ: Mapping[str, str], settings: type[Settings]) -> None:
+def refuse_unknown(environ: Mapping[str, str], settings: type[Flags]) -> None:
     """A misspelt variable must not be ignored. Other services' variables may stand beside ours."""
-    known = {PREFIX + name.upper() for name in settings.model_fields}
-    others = tuple(PREFIX + s.upper() for s in SERVICES if s != settings.own) + FOREIGN
+    prefix, others = settings.env_prefix(), settings.others()
+    known = {prefix + name.upper() for name in settings.model_fields}
     for name in environ:
-        if name.startswith(PREFIX) and name not in known and not name.startswith(others):
-            bare = [n.removeprefix(PREFIX) for n in sorted(known)]  # else the prefix alone is close
-            close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, 1)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else "no such setting; remove it"
+        if name.startswith(prefix) and name not in known and not name.startswith(others):
+            bare = [n.removeprefix(prefix) for n in sorted(known)]  # else the prefix alone is close
+            close = difflib.get_close_matches(name.removeprefix(prefix), bare, 1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else "no such setting; remove it"
             raise ConfigError(f"{name}: {hint}")
 
 
@@ -249,3 +263,10 @@ def read_secret(path: Path, setting: str) -> SecretBytes:
     if not value:
         raise ConfigError(f"{name}: {path} is empty")
     return SecretBytes(value)
+
+
+def read_text(path: Path | None, setting: str) -> SecretStr | None:
+    """As ``read_secret``, a text; None if no file is named."""
+    if path is None:
+        return None
+    return SecretStr(read_secret(path, setting).get_secret_value().decode())

@@ -1,19 +1,14 @@
-"""What every daemon's ``__main__`` does the same way: its etcd client, its clock, its end."""
+"""What every daemon's ``__main__`` does the same way: its etcd client, its clock, its events."""
 
 import random
-import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
 
-import anyio
 import httpx
 from ulid import ULID
 
-from pkg import log
 from pkg.config import Settings
-from pkg.errors import ConfigError, OnairError
 from pkg.etcd.client import EtcdClient, EtcdOptions
 from pkg.etcd.seen import Seen
 from pkg.events.api import SILENT, Events
@@ -23,7 +18,6 @@ from pkg.events.spool import Spool
 from pkg.events.teller import Identity, Teller
 from pkg.lifecycle import background
 
-C = TypeVar("C", bound=Settings)
 STREAMS_SECONDS = 10.0  # for one event
 
 
@@ -77,32 +71,3 @@ async def events(config: Settings, by: str) -> AsyncGenerator[Events]:
         teller = Teller(server, spool, Identity(by, now, segment), rng())
         async with teller.running():
             yield teller
-
-
-def run_daemon(run: Callable[[C], Coroutine[Any, Any, None]], config: C, service: str) -> None:
-    """Run a daemon until a signal. Ends the process with 2 for a wrong setting, 1 for the rest."""
-    log.setup(config.log_level, config.log_format, service)
-    try:
-        anyio.run(run, config, backend_options={"use_uvloop": True})
-    except OnairError as error:
-        _exit(config.program, [error])
-    except BaseExceptionGroup as group:
-        errors = list(_leaves(group))
-        if not all(isinstance(error, OnairError) for error in errors):
-            raise
-        _exit(config.program, errors)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def _exit(program: str, errors: Sequence[BaseException]) -> NoReturn:
-    """The last words: each error once, a line each."""
-    lines = dict.fromkeys(f"{program}: {error}" for error in errors)
-    sys.stderr.write("\n".join(lines) + "\n")
-    raise SystemExit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)

@@ -16,6 +16,7 @@ from ulid import ULID
 
 from pkg import wiring
 from pkg.config import read_secret
+from pkg.daemon import run_daemon
 from pkg.election import Election
 from pkg.etcd.api import Etcd
 from pkg.events.server import StreamServer
@@ -154,7 +155,7 @@ def build(
 
 def main() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
-    wiring.run_daemon(run, Config.load_or_exit(), "room-manager")
+    run_daemon(run, Config.load_or_exit(), "room-manager")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Wiring of the stream server: `./onair streams`, and `check` and `compact` of a folder."""
 
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import anyio
-
 from pkg import log
+from pkg.daemon import end, run_daemon
 from pkg.errors import ConfigError, OnairError
 from pkg.health import Readiness
 from pkg.httpserver import Tls, listen, serving
@@ -61,38 +60,18 @@ def _tls(config: Config) -> Tls | None:
 
 
 def _serve() -> None:
-    config = Config.load_or_exit()
-    log.setup(config.log_level, config.log_format, "streams")
-    try:
-        anyio.run(run, config, backend_options={"use_uvloop": True})
-    except* OnairError as group:
-        _exit(list(_leaves(group)))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def _exit(errors: Sequence[BaseException]) -> NoReturn:
-    """The last words: each error once, a line each."""
-    lines = dict.fromkeys(f"onair streams: {error}" for error in errors)
-    sys.stderr.write("\n".join(lines) + "\n")
-    raise SystemExit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)
+    run_daemon(run, Config.load_or_exit(), "streams")
 
 
 def _offline(verb: str, folders: Sequence[str]) -> NoReturn:
     if len(folders) != 1:
-        _exit([ConfigError(f"usage: onair streams {verb} DIR")])
+        end(Config.program, [ConfigError(f"usage: onair streams {verb} DIR")])
     verbs = {"check": check.check, "compact": check.compact}
     log.setup("warning", "auto", "streams")
     try:
         report = verbs[verb](Path(folders[0]))
     except OnairError as error:
-        _exit([error])
+        end(Config.program, [error])
     sys.stdout.write("".join(f"{line}\n" for line in report.lines))
     raise SystemExit(0 if report.ok else 1)
 

@@ -4,23 +4,19 @@ Not a ``pkg.config.Settings``: this server knows no etcd and no rooms, and its f
 (``--data-dir``), since it is of use alone.
 """
 
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from pkg.config import read_secret
-from pkg.errors import ConfigError
+from pkg.config import Flags, read_secret
 
 PREFIX = "ONAIR_STREAMS_"
 PORT = 4437  # §13.1
 
 
-class Config(BaseSettings):
+class Config(Flags):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, cli_kebab_case=True
     )
@@ -49,32 +45,6 @@ class Config(BaseSettings):
             raise ValueError("give --tls-cert-file and --tls-key-file, or neither")
         return self
 
-    @classmethod
-    def load(cls, argv: Sequence[str]) -> Self:
-        """Raises ConfigError naming the setting."""
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        for name in os.environ:
-            if name.startswith(PREFIX) and name not in known:
-                raise ConfigError(f"{name}: no such setting; remove it")
-        flags: CliSettingsSource[Any] = CliSettingsSource(
-            cls, cli_parse_args=list(argv), cli_prog_name=cls.program, cli_kebab_case=True
-        )
-        try:
-            return cls(_cli_settings_source=flags)
-        except ValidationError as error:
-            raise ConfigError(
-                "\n".join(_words(e["loc"], e["msg"]) for e in error.errors())
-            ) from None
-
-    @classmethod
-    def load_or_exit(cls) -> Self:
-        """``load`` from the real argv; a mistake ends the process with 2 and its words."""
-        try:
-            return cls.load(sys.argv[1:])
-        except ConfigError as error:
-            sys.stderr.write(f"{cls.program}: {error}\n")
-            raise SystemExit(2) from None
-
     def api_key(self) -> bytes | None:
         """Raises ConfigError."""
         return _secret(self.api_key_file, "streams_api_key_file")
@@ -86,9 +56,3 @@ class Config(BaseSettings):
 
 def _secret(path: Path | None, setting: str) -> bytes | None:
     return None if path is None else read_secret(path, setting).get_secret_value()
-
-
-def _words(where: tuple[int | str, ...], message: str) -> str:
-    name = "".join(str(part) for part in where)
-    flag = f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): " if name else ""
-    return flag + message.removeprefix("Value error, ")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ulid import ULID
 
 from pkg import __version__, wiring
+from pkg.daemon import run_daemon
 from pkg.etcd.api import Etcd
 from pkg.events.api import Events
 from pkg.httpserver import listen
@@ -102,7 +103,7 @@ def _since_1970() -> float:
 
 def main() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
-    wiring.run_daemon(run, Config.load_or_exit(), "gateway")
+    run_daemon(run, Config.load_or_exit(), "gateway")
 
 
 if __name__ == "__main__":
