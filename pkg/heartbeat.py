@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 import anyio
 import psutil
@@ -31,7 +31,7 @@ from pkg.etcd.api import (
     commit,
 )
 from pkg.informer import UndecodableError, decode
-from pkg.model import Endpoints, Heartbeat
+from pkg.model import Endpoints, Gateway, Heartbeat
 from pkg.outage import Outages
 
 log = structlog.get_logger()
@@ -41,6 +41,10 @@ CHECK_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 REFUSED_SECONDS = 5.0  # between tries to register, while etcd takes no write of ours
 WRITE_SECONDS = 60.0  # how often the key is really written, though nothing changed
+
+# Whoever holds an id on a lease, and what the log says if his record cannot be read.
+UNDECODABLE = {Heartbeat: "heartbeat.undecodable", Gateway: "gateway.undecodable"}
+H = TypeVar("H", Heartbeat, Gateway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,40 +235,42 @@ class Heart:
         if current is None:
             await commit(self._etcd, [CreatedIs(self._key, 0)], [self._put(mine, lease)])
             return
-        holder = _holder(current)
+        holder = holder_of(current, Heartbeat)
         other = holder is not None and holder.instance_id != mine.instance_id
         if holder is not None and other and not is_gone(holder, mine.host):
-            await self._wait_for_holder(holder)
+            log.warning("heartbeat.held", key=self._key, holder=holder.host, pid=holder.pid)
+            await outlive(self._etcd, self._key, holder, self._ttl)
             raise LeaseLostError("the id's former holder is gone; registering anew")
         guard = [ModIs(self._key, current.mod_revision)]
         await commit(self._etcd, guard, [self._put(mine, lease)])
-
-    async def _wait_for_holder(self, holder: Heartbeat) -> None:
-        """Return once the holder's lease has run out; refuse if it outlives one TTL."""
-        log.warning("heartbeat.held", key=self._key, holder=holder.host, pid=holder.pid)
-        with anyio.move_on_after(self._ttl + 2):
-            while True:
-                current = await self._etcd.get(self._key)
-                now = _holder(current) if current is not None else None
-                if now is None or now.instance_id != holder.instance_id:
-                    return
-                await anyio.sleep(RETRY_SECONDS)
-        raise DuplicateModuleError(
-            f"{self._key} is held by pid {holder.pid} on {holder.host} (started "
-            f"{holder.started_at}), which still renews it: stop that one or choose another id"
-        )
 
     def _put(self, record: Heartbeat, lease: int) -> Op:
         return Put(self._key, record.encode(), lease)
 
 
-def _holder(kv: KV) -> Heartbeat | None:
-    """None if it cannot be read: that was written by no module, and is no reason to end one."""
+def holder_of(kv: KV, kind: type[H]) -> H | None:
+    """None if it cannot be read: none of us wrote that, and it is no reason to end one."""
     try:
-        return decode(kv, Heartbeat)
+        return decode(kv, kind)
     except UndecodableError as error:
-        log.error("heartbeat.undecodable", error=str(error))
+        log.error(UNDECODABLE[kind], key=kv.key, error=str(error))
         return None
+
+
+async def outlive(etcd: Etcd, key: str, holder: H, ttl: int) -> None:
+    """Return once the holder's lease has run out. Raises DuplicateModuleError if it outlives one
+    TTL: somebody renews it."""
+    with anyio.move_on_after(ttl + 2):
+        while True:
+            found = await etcd.get(key)
+            now = holder_of(found, type(holder)) if found else None
+            if now is None or now.instance_id != holder.instance_id:
+                return
+            await anyio.sleep(RETRY_SECONDS)
+    raise DuplicateModuleError(
+        f"{key} is held by pid {holder.pid} on {holder.host} (started "
+        f"{holder.started_at}), which still renews it: stop that one or choose another id"
+    )
 
 
 def is_gone(holder: Heartbeat, here: str) -> bool:

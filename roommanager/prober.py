@@ -11,7 +11,6 @@ from typing import Protocol
 
 import anyio
 import httpx
-from websockets.asyncio.client import connect
 from websockets.exceptions import (
     InvalidStatus,
     InvalidUpgrade,
@@ -20,6 +19,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from pkg.janus.link import DirectConnect
 from pkg.model import Endpoints, Kind, ModuleId
 from roommanager.addresses import is_address
 from roommanager.verdict import Answer
@@ -83,16 +83,9 @@ def _names(content: bytes, module_id: ModuleId) -> bool:
     return isinstance(told, dict) and told.get("mixerId") == module_id
 
 
-class _Connect(connect):
-    """It follows no redirect: whoever has a Janus's port could send us anywhere in our network."""
-
-    def process_redirect(self, exc: Exception) -> Exception:
-        return exc
-
-
 async def _ask_janus(url: str) -> Answer:
     try:
-        async with _Connect(
+        async with DirectConnect(
             url,
             subprotocols=[JANUS_PROTOCOL],
             compression=None,

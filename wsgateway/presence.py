@@ -10,7 +10,6 @@ import random
 import anyio
 import psutil
 import structlog
-from pydantic import ValidationError
 
 from pkg import controller, keys
 from pkg.errors import TransientError
@@ -34,9 +33,10 @@ from pkg.heartbeat import (
     REFUSED_SECONDS,
     RETRY_SECONDS,
     TTL_SECONDS,
-    DuplicateModuleError,
     LeaseLostError,
     held,
+    holder_of,
+    outlive,
 )
 from pkg.model import Gateway, HostStatus
 from pkg.outage import Outages
@@ -268,37 +268,14 @@ class Presence:
 
     async def _register(self, lease: int) -> None:
         found = await self._etcd.get(self._key)
-        holder = _gateway_of(found) if found is not None else None
+        holder = holder_of(found, Gateway) if found is not None else None
         if holder is not None and holder.instance_id != self._me.instance_id:
             if not is_gone(holder, self._me):
-                await self._wait_for_holder(holder)
+                log.warning("gateway.held", key=self._key, holder=holder.host, pid=holder.pid)
+                await outlive(self._etcd, self._key, holder, self._ttl)
             found = await self._etcd.get(self._key)
         guard = CreatedIs(self._key, 0) if found is None else ModIs(self._key, found.mod_revision)
         await commit(self._etcd, [guard], [Put(self._key, self._me.encode(), lease)])
-
-    async def _wait_for_holder(self, holder: Gateway) -> None:
-        """Return once the holder's lease has run out; refuse if it outlives one TTL."""
-        log.warning("gateway.held", key=self._key, holder=holder.host, pid=holder.pid)
-        with anyio.move_on_after(self._ttl + 2):
-            while True:
-                found = await self._etcd.get(self._key)
-                now = _gateway_of(found) if found is not None else None
-                if now is None or now.instance_id != holder.instance_id:
-                    return
-                await anyio.sleep(RETRY_SECONDS)
-        raise DuplicateModuleError(
-            f"{self._key} is held by pid {holder.pid} on {holder.host} (started "
-            f"{holder.started_at}), which still renews it: stop that one or choose another id"
-        )
-
-
-def _gateway_of(kv: KV) -> Gateway | None:
-    """None if it cannot be read: that was written by no gateway."""
-    try:
-        return Gateway.decode(kv.value)
-    except ValidationError:
-        log.error("gateway.undecodable", key=kv.key)
-        return None
 
 
 def is_gone(holder: Gateway, me: Gateway) -> bool:

@@ -146,8 +146,8 @@ class Link:
         await self._socket.close()
 
 
-class _Connect(connect):
-    """Follows no redirect: it would take our credentials to whomever it names."""
+class DirectConnect(connect):
+    """Follows no redirect: whoever has a Janus's port could send us, and our secrets, anywhere."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -159,7 +159,7 @@ async def opened(
 ) -> AsyncGenerator[Link]:
     """Connect; raises JanusUnavailableError in words that say what to check."""
     try:
-        socket = await _Connect(
+        socket = await DirectConnect(
             address.url,
             subprotocols=[address.protocol],
             compression=None,
