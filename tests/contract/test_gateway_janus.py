@@ -22,7 +22,7 @@ from wsgateway.exchange import (
     SetMuted,
     Trickle,
 )
-from wsgateway.janus import KEEPALIVE_SECONDS
+from wsgateway.stay import KEEPALIVE_SECONDS
 
 __all__ = ["anyio_backend", "kind", "process"]
 pytestmark = pytest.mark.anyio

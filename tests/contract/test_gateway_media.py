@@ -22,7 +22,7 @@ from wsgateway.exchange import (
     SetMuted,
     Talking,
 )
-from wsgateway.janus import ENTER_SECONDS
+from wsgateway.stay import ENTER_SECONDS
 
 __all__ = ["process", "stage"]
 pytestmark = [pytest.mark.anyio, pytest.mark.janus]
