@@ -12,7 +12,7 @@ from cli.statedir import ROOT
 
 PYTHON = (sys.executable, "-P", "-m")
 # tests/conftest.py says what belongs together, and in which order.
-SCHEDULE = ("--dist", "loadgroup", "--no-loadscope-reorder")
+SCHEDULE = ("--dist", "loadscope", "--no-loadscope-reorder")
 CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ruff check", (*PYTHON, "ruff", "check", ".")),
     ("ruff format", (*PYTHON, "ruff", "format", "--check", ".")),

@@ -44,6 +44,9 @@ class House:
     def api(self) -> str:
         return self.stack.site.api_url()
 
+    def logs(self) -> dict[str, str]:
+        return self.stack.logs()
+
     @asynccontextmanager
     async def visits(self) -> AsyncGenerator[None]:
         self.complaints.clear()

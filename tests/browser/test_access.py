@@ -9,8 +9,8 @@ from playwright.async_api import Page, Response, expect
 
 from bench.chromium import DESKTOP, PATIENCE_MS, PHONE
 from bench.visitors import Studio
-from tests.browser.conftest import Figure
 from tests.browser.house import House
+from tests.conftest import Figure
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
 GRAVE = ("serious", "critical")

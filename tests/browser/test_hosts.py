@@ -4,8 +4,8 @@ import pytest
 from playwright.async_api import expect
 
 from bench.visitors import Studio, only, silence, tone
-from tests.browser.conftest import Figure
 from tests.browser.house import House, close_codes
+from tests.conftest import Figure
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -4,8 +4,8 @@ import anyio
 import pytest
 
 from bench.visitors import Listener, Studio, only, since, tone
-from tests.browser.conftest import Figure
 from tests.browser.house import House
+from tests.conftest import Figure
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
 

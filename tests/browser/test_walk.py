@@ -7,8 +7,8 @@ from playwright.async_api import Page, expect
 
 from bench.chromium import PATIENCE_MS
 from bench.visitors import Listener, Studio, only, since
-from tests.browser.conftest import Figure
 from tests.browser.house import House
+from tests.conftest import Figure
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.timeout(600)]
 

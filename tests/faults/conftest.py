@@ -1,15 +1,12 @@
-"""Fixtures of the fault tests: a stack of two of everything, its logs in a failure's report."""
+"""Fixtures of the fault tests: a stack of two of everything."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import pytest_runtest_makereport
 from tests.support import stack as stacks
 from tests.support.stack import Stack
-
-__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture
