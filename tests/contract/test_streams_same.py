@@ -10,7 +10,7 @@ import pytest
 from pkg.events.server import Delivered, Fenced, Gap, Refused, Stamp, StreamServer, stream_url
 from pkg.model import RoomId
 from tests.support.fake_streams import FakeStreams
-from tests.support.stream_server import StreamServerProcess, needs_server
+from tests.support.streams_process import Process, running
 
 pytestmark = pytest.mark.anyio
 BLUE = RoomId("blue")
@@ -42,21 +42,22 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamServerProcess]:
-    with StreamServerProcess(tmp_path_factory.mktemp("streams")) as found:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    folder = tmp_path_factory.mktemp("streams")
+    with running(folder / "data", folder / "log") as found:
         yield found
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=needs_server)])
+@pytest.fixture(params=["fake", "real"])
 async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World]:
     """Each test has names of its own."""
     if request.param == "fake":
         async with FakeStreams().client() as http:
             yield World(http, "http://streams/v1/stream")
         return
-    server: StreamServerProcess = request.getfixturevalue("process")
+    server: Process = request.getfixturevalue("process")
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-        yield World(http, f"{server.url}/{secrets.token_hex(8)}")
+        yield World(http, f"{server.streams}/{secrets.token_hex(8)}")
 
 
 async def test_the_stream_is_made_by_the_first_event(world: World) -> None:

@@ -18,16 +18,15 @@ from pkg.model import Leader, RoomId
 from tests.support import stack as stacks
 from tests.support.daemon import Daemon
 from tests.support.stack import Stack, until
-from tests.support.stream_server import StreamServerProcess, needs_server
+from tests.support.streams_process import running
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.etcd,
-    pytest.mark.janus,
-    pytest.mark.ffmpeg,
-    needs_server,
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.etcd, pytest.mark.janus, pytest.mark.ffmpeg]
 BLUE = RoomId("blue")
+ONCE = (
+    *("room.created", "room.assigned", "room.started", "room.moved", "room.stopping"),
+    *("room.stopped", "room.deleted", "janus_room.created"),
+)
+TWICE = ("ffmpeg.started", "segment.listed", "forwarder.made")
 
 
 @pytest.fixture
@@ -77,9 +76,9 @@ def before(events: list[Any], *kinds: str) -> None:
 
 
 async def test_a_rooms_life_is_told_whole_though_the_stream_server_dies(tmp_path: Path) -> None:
-    with StreamServerProcess(tmp_path / "streams") as streams:
+    with running(tmp_path / "streams", tmp_path / "streams.log") as streams:
         settings = {
-            "ONAIR_EVENTS_URL": streams.url,
+            "ONAIR_EVENTS_URL": streams.streams,
             "ONAIR_EVENTS_DIR": str(tmp_path / "events"),
         }
         async with stacks.running(
@@ -103,7 +102,8 @@ async def test_a_rooms_life_is_told_whole_though_the_stream_server_dies(tmp_path
             await stack.call("POST", f"/rooms/{BLUE}/stop")
             await stack.becomes(BLUE, "idle")
             await stack.call("DELETE", f"/rooms/{BLUE}", 202)
-            await told(stack, "room.stopped", "room.deleted")
+            # each daemon sends when it has found that the server is back
+            await told(stack, *ONCE, *TWICE, *TWICE, "room.degraded", "room.recovered")
             as_printed(stack, tmp_path / "key")
             unknown = await stack.http.get("/api/rooms/nobody/events")
             assert (unknown.status_code, unknown.json()["code"]) == (404, "room-not-found")
@@ -141,16 +141,13 @@ async def is_ready(stack: Stack) -> bool:
 
 
 def judge(events: list[Any]) -> None:
-    marks = [(e["type"], e.get("epoch"), e.get("janus"), e.get("port")) for e in events]
+    # (a machine with much to do may let the room starve, and be well, once more)
+    marks = [(e["type"], e.get("epoch"), e.get("janus"), e.get("port"), e["at"]) for e in events]
     twice = [mark for mark, count in Counter(marks).items() if count > 1]
     assert not twice, f"told twice: {twice}"
     counted = Counter(event["type"] for event in events)
-    once = {"room.created", "room.assigned", "room.started", "room.moved", "room.stopping"}
-    once |= {"room.stopped", "room.deleted", "janus_room.created", "room.degraded"}
-    once |= {"room.recovered"}
-    assert {kind: counted[kind] for kind in once} == dict.fromkeys(once, 1)
-    twice_kinds = {"ffmpeg.started", "segment.listed", "forwarder.made"}
-    assert {kind: counted[kind] for kind in twice_kinds} == dict.fromkeys(twice_kinds, 2)
+    assert {kind: counted[kind] for kind in ONCE} == dict.fromkeys(ONCE, 1)
+    assert {kind: counted[kind] for kind in TWICE} == dict.fromkeys(TWICE, 2)
     for by in {event["by"] for event in events}:
         stamps = [event["at"] for event in events if event["by"] == by]
         assert stamps == sorted(stamps), f"{by} is not told in order"
