@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streams.protocol.producers import Claim, Place
 from streams.store.state import State
-from streams.wal.records import Appended, Created, Deleted, Hidden, Record
+from streams.wal.records import Appended, Created, Deleted, Hidden, Noted, Record
 
 FILE = "meta.sqlite"
 VERSION = 1
@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS streams (
 CREATE TABLE IF NOT EXISTS places (
     sid INTEGER NOT NULL, producer TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
     PRIMARY KEY (sid, producer)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _INSERT = "INSERT INTO streams (sid, made, tail, closed, hidden) VALUES (?, ?, ?, 0, 0)"
 _UPDATE = """UPDATE streams SET tail = coalesce(?, tail), closed = max(closed, ?),
@@ -83,6 +84,7 @@ class Meta:
             stream.closed_by = Claim(*json.loads(closed_by)) if closed_by else None
         for sid, producer, epoch, seq in self._db.execute("SELECT * FROM places"):
             state.by_id[sid].places[producer] = Place(epoch, seq)
+        state.notes = dict(self._db.execute("SELECT key, value FROM notes"))
         state.next_sid = self.next_sid
         return state
 
@@ -91,9 +93,10 @@ class Meta:
         changes = _changes(records)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            for sid, change in changes.items():
+            for sid, change in changes.streams.items():
                 self._write(sid, change)
-            highest = max([self.next_sid, *(sid + 1 for sid in changes)])
+            self._write_notes(changes.notes)
+            highest = max([self.next_sid, *(sid + 1 for sid in changes.streams)])
             facts = [("lsn", lsn), ("next_sid", highest)]
             self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
         except sqlite3.Error:
@@ -112,6 +115,12 @@ class Meta:
         self._db.execute(_UPDATE, (*change.values(), sid))
         places = [(sid, name, at.epoch, at.seq) for name, at in change.places.items()]
         self._db.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", places)
+
+    def _write_notes(self, notes: dict[str, str | None]) -> None:
+        kept = [(key, value) for key, value in notes.items() if value is not None]
+        over = [(key,) for key, value in notes.items() if value is None]
+        self._db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", kept)
+        self._db.executemany("DELETE FROM notes WHERE key = ?", over)
 
     def vacuum(self) -> None:
         self._db.execute("VACUUM")
@@ -144,10 +153,19 @@ class _Change:
         return self.tail, self.closed, self.hidden, self.seq, closed_by
 
 
-def _changes(records: Iterable[Record]) -> dict[int, _Change]:
-    changes: dict[int, _Change] = {}
+@dataclass(slots=True)
+class _Changes:
+    streams: dict[int, _Change] = field(default_factory=dict)
+    notes: dict[str, str | None] = field(default_factory=dict)
+
+
+def _changes(records: Iterable[Record]) -> _Changes:
+    changes = _Changes()
     for record in records:
-        change = changes.setdefault(record.sid, _Change())
+        if isinstance(record, Noted):
+            changes.notes[record.key] = record.value
+            continue
+        change = changes.streams.setdefault(record.sid, _Change())
         match record:
             case Created():
                 change.made = record

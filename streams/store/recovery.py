@@ -22,7 +22,7 @@ from streams.store.meta import FILE, VERSION, Meta
 from streams.store.state import Seen, State
 from streams.wal import segments
 from streams.wal.frames import DamagedError
-from streams.wal.records import Appended, Created, DecodeError, Record, decode
+from streams.wal.records import Appended, Created, DecodeError, Noted, Record, decode
 
 log = structlog.get_logger()
 
@@ -154,6 +154,8 @@ def replay(state: State, records: Iterable[Record], files: Files | None) -> Iter
 
 def expect_follows(state: State, record: Record) -> None:
     """Raises DamagedError."""
+    if isinstance(record, Noted):
+        return
     known = record.sid in state.by_id
     if isinstance(record, Created) == known:
         raise DamagedError(f"the log speaks of stream {record.sid} out of turn")

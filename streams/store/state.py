@@ -12,7 +12,7 @@ import anyio
 
 from streams.protocol.lifetime import Lifetime, moment
 from streams.protocol.producers import Claim, Place
-from streams.wal.records import Appended, Created, Deleted, Hidden, Record
+from streams.wal.records import Appended, Created, Deleted, Hidden, Noted, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class State:
         self.names: dict[str, Stream] = {}
         self.visible: dict[str, Stream] = {}
         self.next_sid = 1
+        self.notes: dict[str, str] = {}
 
     def apply(self, record: Record) -> None:
         """Raises KeyError if the record's stream does not exist: the log is wrong."""
@@ -98,6 +99,8 @@ class State:
                 self.by_id[record.sid].hidden = True
             case Deleted():
                 self._delete(record.sid)
+            case Noted():
+                self._note(record)
 
     def _create(self, record: Created) -> None:
         parent = self.by_id[record.parent] if record.parent is not None else None
@@ -125,6 +128,12 @@ class State:
         if stream.parent is not None:
             stream.parent.forks -= 1
 
+    def _note(self, record: Noted) -> None:
+        if record.value is None:
+            self.notes.pop(record.key, None)
+        else:
+            self.notes[record.key] = record.value
+
     def settle(self, stream: Stream, record: Record) -> None:
         """Show readers what one durable record changed."""
         name = stream.made.name
@@ -136,6 +145,8 @@ class State:
                 stream.show(Seen(record.end, closed))
             case Hidden():
                 stream.show(replace(stream.durable, gone=True))
+            case Noted():
+                raise AssertionError("a note is about no stream")
             case Deleted():
                 if self.visible.get(name) is stream:
                     del self.visible[name]

@@ -25,7 +25,7 @@ from streams.store.files import Files
 from streams.store.recovery import Opened
 from streams.store.state import State, Stream
 from streams.wal.committer import Commit, Committer
-from streams.wal.records import Appended, Created, Record
+from streams.wal.records import Appended, Created, Noted, Record
 
 log = structlog.get_logger()
 
@@ -65,6 +65,7 @@ class Store:
         self.state: State = opened.state
         self.store_id = opened.meta.store_id
         self.counts = Counts()
+        self.heard: Callable[[Stream], None] = lambda _: None
 
     @property
     def broken(self) -> str | None:
@@ -141,6 +142,7 @@ class Store:
             for stream, record in zip(streams, settled, strict=True):
                 self.state.settle(stream, record)
                 self._count(record)
+                self.heard(stream)
 
         commit = Commit(records, self._committer.future(), settle, big)
         self._committer.submit(commit)
@@ -149,6 +151,16 @@ class Store:
             self.state.apply(record)
             streams.append(before or self.state.by_id[record.sid])
         return commit
+
+    def note(self, notes: Sequence[Noted]) -> None:
+        """Keep something beside the streams; durable after ``settled``. Raises BrokenError."""
+        self._committer.submit(Commit(notes, self._committer.future(), lambda _: None))
+        for one in notes:
+            self.state.apply(one)
+
+    async def settled(self) -> None:
+        """Wait until all that was written before is durable. Raises BrokenError."""
+        await self._committer.barrier()
 
     def _count(self, record: Record) -> None:
         match record:

@@ -1,4 +1,4 @@
-"""What the log says: four kinds of facts about streams, and their bytes.
+"""What the log says: four kinds of facts about streams, notes beside them, and their bytes.
 
 Streams are named by number, never by path: a path may be deleted and taken again. Applying the
 records in order to an empty state gives the present one (``streams.store.state``); the same
@@ -25,6 +25,7 @@ class Kind(IntEnum):
     APPENDED = 2
     HIDDEN = 3
     DELETED = 4
+    NOTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,16 @@ class Deleted:
     sid: int
 
 
-Record: TypeAlias = Created | Appended | Hidden | Deleted
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is kept beside the streams (``streams.subscriptions``); without ``value``: no more."""
+
+    key: str
+    value: str | None
+    sid: int = 0  # of no stream
+
+
+Record: TypeAlias = Created | Appended | Hidden | Deleted | Noted
 
 _HEAD = struct.Struct("<BIQ")  # kind, bytes that follow, stream
 _APPEND = struct.Struct("<QQIBHHQQ")  # start, length, crc, flags, id's and seq's size, epoch, seq
@@ -103,6 +113,8 @@ def _one(record: Record) -> bytes:
             kind, body = Kind.HIDDEN, b""
         case Deleted():
             kind, body = Kind.DELETED, b""
+        case Noted():
+            kind, body = Kind.NOTED, json.dumps([record.key, record.value]).encode()
     return _HEAD.pack(kind, len(body), record.sid) + body
 
 
@@ -144,6 +156,9 @@ def _read(kind: Kind, sid: int, body: bytes) -> Record:
             return Hidden(sid)
         case Kind.DELETED:
             return Deleted(sid)
+        case Kind.NOTED:
+            key, value = json.loads(body)
+            return Noted(key, value)
 
 
 def _read_appended(sid: int, body: bytes) -> Appended:
