@@ -24,7 +24,7 @@ from streams.store.decide import Decision
 from streams.store.files import Files
 from streams.store.recovery import Opened
 from streams.store.state import State, Stream
-from streams.wal.committer import Commit, Committer
+from streams.wal.committer import Commit, Committer, Told, nobody, telling
 from streams.wal.records import Appended, Created, Noted, Record
 
 log = structlog.get_logger()
@@ -100,6 +100,19 @@ class Store:
 
         return await self._write(decided, (request.name,))
 
+    def append_now(self, request: Append, told: Told) -> Done | None:
+        """``append`` without waiting: ``told`` hears when it is durable, or why it is not.
+
+        None if there is nothing to log; then ``told`` hears nothing, and ``append`` is to be asked.
+        Raises Refusal, BrokenError: nothing was done.
+        """
+
+        def decided() -> Decision:
+            return decide.append(decide.find(self.state, request.name), request)
+
+        done = self._begin(decided, (request.name,), told)
+        return done if done.new else None
+
     async def delete(self, name: str) -> None:
         """§5.4. Raises Refusal, BrokenError."""
 
@@ -112,17 +125,24 @@ class Store:
 
     async def _write(self, decided: Callable[[], Decision], names: Sequence[str]) -> Done:
         """Decide, apply and log in one step; then wait."""
-        self._committer.check()
-        self._expire(names)
+        durable = self._committer.future()
         try:
-            decision = decided()
+            done = self._begin(decided, names, telling(durable))
         except Refusal:
             await self._committer.barrier()
             raise
-        commit = self._submit(decision.records, decision.big) if decision.new else None
+        await (durable if done.new else self._committer.barrier())
+        return done
+
+    def _begin(self, decided: Callable[[], Decision], names: Sequence[str], told: Told) -> Done:
+        """The step itself. ``told`` is called only if there is something new to log."""
+        self._committer.check()
+        self._expire(names)
+        decision = decided()
+        if decision.new:
+            self._submit(decision.records, decision.big, told)
         done = self._done(decision)
         self.touch(done.stream)
-        await (commit.done if commit else self._committer.barrier())
         return done
 
     def _done(self, decision: Decision) -> Done:
@@ -133,8 +153,11 @@ class Store:
         return Done(stream, decision.new, stream.tail, stream.closed, decision.place)
 
     def _submit(
-        self, records: Sequence[Record], big: Sequence[tuple[Appended, bytes]] = ()
-    ) -> Commit:
+        self,
+        records: Sequence[Record],
+        big: Sequence[tuple[Appended, bytes]] = (),
+        told: Told = nobody,
+    ) -> None:
         """Log records and apply them to the state as written. Raises BrokenError."""
         streams: list[Stream] = []
 
@@ -144,17 +167,15 @@ class Store:
                 self._count(record)
                 self.heard(stream)
 
-        commit = Commit(records, self._committer.future(), settle, big)
-        self._committer.submit(commit)
+        self._committer.submit(Commit(records, told, settle, big))
         for record in records:
             before = self.state.by_id.get(record.sid)
             self.state.apply(record)
             streams.append(before or self.state.by_id[record.sid])
-        return commit
 
     def note(self, notes: Sequence[Noted]) -> None:
         """Keep something beside the streams; durable after ``settled``. Raises BrokenError."""
-        self._committer.submit(Commit(notes, self._committer.future(), lambda _: None))
+        self._committer.submit(Commit(notes, nobody, lambda _: None))
         for one in notes:
             self.state.apply(one)
 

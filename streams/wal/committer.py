@@ -24,19 +24,41 @@ MAX_BATCH_BYTES = 8 * 2**20
 SEGMENT_BYTES = 64 * 2**20
 
 
+Told = Callable[[str | None], None]
+
+
 class BrokenError(TransientError):
     """The disk failed. Whether what was asked for is stored is unknown until the next start."""
+
+
+def nobody(error: str | None) -> None:
+    """Told of what nobody waits for, as an expiry."""
+
+
+def telling(waits: "asyncio.Future[None]") -> Told:
+    """Who is told by a future, and may have gone away. It raises BrokenError."""
+
+    def told(error: str | None) -> None:
+        if waits.done():
+            return
+        if error is None:
+            waits.set_result(None)
+        else:
+            waits.set_exception(BrokenError(error))
+
+    return told
 
 
 @dataclass(slots=True)
 class Commit:
     """Records that become durable together; ``settle`` runs on the loop once they are.
 
+    ``told`` runs on the loop after that, with None, or with why they are not durable.
     ``big`` are bodies that are not copied into the log: (append, body).
     """
 
     records: Sequence[Record]
-    done: asyncio.Future[None]
+    told: Told
     settle: Callable[[Sequence[Record]], None]
     big: Sequence[tuple[Appended, bytes]] = ()
     blob: bytes = field(init=False)
@@ -92,9 +114,9 @@ class Committer:
     async def barrier(self) -> None:
         """Wait until everything submitted before is durable and seen. Raises BrokenError."""
         if self.unsettled:
-            nothing = Commit((), self._loop.create_future(), lambda _: None)
-            self.submit(nothing)
-            await nothing.done
+            passed = self.future()
+            self.submit(Commit((), telling(passed), lambda _: None))
+            await passed
         self.check()
 
     def end(self) -> None:
@@ -162,13 +184,7 @@ class Committer:
         for commit in batch:
             if error is None:
                 commit.settle(commit.records)
-            if commit.done.done():
-                continue  # its caller went away
-            if error is None:
-                commit.done.set_result(None)
-            else:
-                commit.done.set_exception(BrokenError(error))
-                commit.done.exception()  # an expiry has nobody who would ask
+            commit.told(error)
 
 
 def _fitting(waiting: Sequence[Commit]) -> int:
