@@ -5,15 +5,13 @@ import { byId, element, fill, roomOfPage, say } from "./lib/dom.js";
 import { Microphone, MicrophoneError } from "./lib/microphone.js";
 import { Show } from "./lib/show.js";
 import { claims, takeToken } from "./lib/token.js";
+import { ON_AIR, STATUS } from "./lib/words.js";
 
 const LOOK_MS = 3000;
-const ON_AIR = ["starting", "onair", "degraded"];
+// What a host is told differently from those who run the place.
 const BADGES = {
-  idle: ["off air", ""],
-  starting: ["starting", "warn"],
-  onair: ["on air", "air"],
+  ...STATUS,
   degraded: ["on air, being repaired", "warn"],
-  stopping: ["stopping", "warn"],
   removing: ["being deleted", "warn"],
 };
 const NETWORK = {

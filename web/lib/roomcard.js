@@ -1,6 +1,6 @@
 // One room, closely: why it is as it is, who is in it, its links, and what can be done.
 
-import { roomPath } from "./api.js";
+import { call, roomPath } from "./api.js";
 import { element, fill, say } from "./dom.js";
 import { button } from "./fleet.js";
 import { ON_AIR, STATUS, ago } from "./words.js";
@@ -69,10 +69,8 @@ export class RoomCard {
     this.#draw();
   }
 
-  async #ask(what) {
-    const headers = { Authorization: `Bearer ${this.#tools.key()}` };
-    const answer = await fetch(`${roomPath(this.roomId)}/${what}`, { headers, cache: "no-store" });
-    return answer.ok ? answer.json() : null;
+  #ask(what) {
+    return call("GET", `${roomPath(this.roomId)}/${what}`, { key: this.#tools.key() });
   }
 
   // --- drawing ---
