@@ -15,7 +15,6 @@ from wsgateway.exchange import (
     Entered,
     EntryFailed,
     Event,
-    Identity,
     Offer,
     OfferFailed,
     SetMuted,
@@ -75,5 +74,4 @@ class AudioBridge(Protocol):
         ...
 
 
-Sessions: TypeAlias = Callable[[Identity], SessionLogic]
 Bridges: TypeAlias = Callable[[TaskGroup, Tell], AudioBridge]  # in the connection's own group
