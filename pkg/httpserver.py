@@ -44,14 +44,14 @@ class _HeaderTooLargeError(Exception):
     pass
 
 
-class _GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on a header's time and size, on readers, on connections.
 
     ``unheard`` holds, oldest first, the connections that have not sent a whole request: when
     there are too many connections, one of these makes room, never one that is being served.
     """
 
-    unheard: ClassVar[dict["_GuardedProtocol", None]]
+    unheard: ClassVar[dict["GuardedProtocol", None]]
     max_connections: ClassVar[int] = MAX_CONNECTIONS
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -159,10 +159,10 @@ class _GuardedProtocol(HttpToolsProtocol):
             self._header_timer = None
 
 
-def _guarded() -> type[_GuardedProtocol]:
+def _guarded(protocol: type[GuardedProtocol]) -> type[GuardedProtocol]:
     """A class for each server, since each has connections of its own."""
     fields = {"unheard": {}, "max_connections": _raise_file_limit()}
-    return type("GuardedProtocol", (_GuardedProtocol,), fields)
+    return type("GuardedProtocol", (protocol,), fields)
 
 
 def _raise_file_limit() -> int:
@@ -243,7 +243,11 @@ class Tls:
 
 @asynccontextmanager
 async def serving(
-    app: App, bound: socket.socket, trusted_proxies: Sequence[str] = (), tls: Tls | None = None
+    app: App,
+    bound: socket.socket,
+    trusted_proxies: Sequence[str] = (),
+    tls: Tls | None = None,
+    protocol: type[GuardedProtocol] = GuardedProtocol,
 ) -> AsyncGenerator[None]:
     """Serve on a bound socket for as long as the block lasts; entered once it answers.
 
@@ -253,7 +257,7 @@ async def serving(
     server = _Server(
         uvicorn.Config(
             app,
-            http=_guarded(),
+            http=_guarded(protocol),
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
             ws="none",

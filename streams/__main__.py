@@ -17,6 +17,8 @@ from streams.app.asgi import StreamsApp
 from streams.app.live import Waiting
 from streams.app.pages import pages
 from streams.config import Config
+from streams.server.protocol import direct
+from streams.server.routes import Hot
 from streams.store import check
 from streams.store.store import open_store
 from streams.store.upkeep import Upkeep
@@ -29,11 +31,12 @@ async def run(config: Config) -> None:
         waiting = Waiting(config.long_poll_timeout, config.sse_seconds)
         ready = Readiness("server")
         app = StreamsApp(store, waiting, access, pages(store, waiting, ready))
+        route = Hot(store, waiting, access, app.bodies)
         upkeep = Upkeep(store, config.checkpoint_seconds)
         tls = _tls(config)
 
         def serve() -> AbstractAsyncContextManager[object]:
-            return serving(app, bound, tls=tls)
+            return serving(app, bound, tls=tls, protocol=direct(route))
 
         await run_until_signal(
             [
@@ -50,7 +53,7 @@ async def _readers(waiting: Waiting, ready: Readiness) -> AsyncGenerator[None]:
     ready.clear("server")
     yield
     ready.block("server", "draining")
-    waiting.draining.set()
+    waiting.drain()
 
 
 def _tls(config: Config) -> Tls | None:

@@ -19,7 +19,7 @@ ALLOWED = (
     "stream-expires-at, stream-closed, stream-forked-from, stream-fork-offset, "
     "stream-fork-sub-offset, producer-id, producer-epoch, producer-seq"
 )
-_EVERYWHERE = (
+EVERYWHERE = (
     (b"x-content-type-options", b"nosniff"),  # §12.7
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"access-control-allow-origin", b"*"),
@@ -50,17 +50,22 @@ def refused(refusal: Refusal) -> Answer:
 
 async def begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": [*_EVERYWHERE, *pairs]})
+    await send({"type": "http.response.start", "status": status, "headers": [*EVERYWHERE, *pairs]})
 
 
 async def put(send: Send, body: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-async def deliver(send: Send, answer: Answer, *, head: bool = False) -> None:
-    """A whole answer. One to HEAD, or without content, tells no length (RFC 9110 §8.6)."""
+def complete(answer: Answer, *, head: bool = False) -> dict[str, str]:
+    """Its headers; an answer to HEAD, or without content, tells no length (RFC 9110 §8.6)."""
     headers = dict(answer.headers)
     if not head and answer.status not in {204, 304}:
         headers["content-length"] = str(len(answer.body))
-    await begin(send, answer.status, headers)
+    return headers
+
+
+async def deliver(send: Send, answer: Answer, *, head: bool = False) -> None:
+    """A whole answer."""
+    await begin(send, answer.status, complete(answer, head=head))
     await put(send, b"" if head else answer.body, more=False)

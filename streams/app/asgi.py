@@ -1,6 +1,6 @@
 """The ASGI app: which verb a request is, who may use it, and what becomes of errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -60,7 +60,7 @@ class StreamsApp:
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         name = paths.stream(scope["raw_path"].decode("latin-1"))
-        headers = _headers(scope)
+        headers = fields(scope["headers"])
         self._access.check(method, name, headers)
         match method:
             case "GET":
@@ -99,6 +99,6 @@ class StreamsApp:
 _ALLOW = {"Allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS"}
 
 
-def _headers(scope: Scope) -> Headers:
+def fields(found: Sequence[tuple[bytes, bytes]]) -> Headers:
     """Each header once; of one that is sent twice, the last counts, as in Node's map."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in found}

@@ -55,10 +55,17 @@ class Bodies:
             if size + len(part) > self._each:
                 await _discard(receive, self._each)
                 raise self._too_large()
-            if self.held + len(part) > self._together:
+            if not self.reserve(len(part)):
                 raise Refusal(503, "too many bodies at once", {"Retry-After": "1"})
-            size, self.held = size + len(part), self.held + len(part)
+            size += len(part)
             parts.append(part)
+
+    def reserve(self, size: int) -> bool:
+        """Count a body that is there already; whether there is room for it."""
+        if self.held + size > self._together:
+            return False
+        self.held += size
+        return True
 
     def release(self, size: int) -> None:
         self.held -= size

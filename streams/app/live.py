@@ -1,7 +1,7 @@
 """GET that waits: long-poll (§5.7) and server-sent events (§5.8)."""
 
 import random
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -34,17 +34,30 @@ class Waiting:
     rng: random.Random = field(default_factory=random.Random)
     draining: anyio.Event = field(default_factory=anyio.Event)
     readers: int = 0
+    leaving: dict[Callable[[], None], None] = field(default_factory=dict)
+
+    def drain(self) -> None:
+        """Send all away: those who wait as tasks, and those who are to be called."""
+        self.draining.set()
+        for leave in list(self.leaving):
+            leave()
+
+    def enter(self, stream: Stream) -> None:
+        self.readers += 1
+        stream.readers += 1
+
+    def leave(self, stream: Stream) -> None:
+        self.readers -= 1
+        stream.readers -= 1
 
 
 @contextmanager
 def counted(waiting: Waiting, stream: Stream) -> Generator[None]:
-    waiting.readers += 1
-    stream.readers += 1
+    waiting.enter(stream)
     try:
         yield
     finally:
-        waiting.readers -= 1
-        stream.readers -= 1
+        waiting.leave(stream)
 
 
 @asynccontextmanager
@@ -75,22 +88,30 @@ async def long_poll(
     store.touch(stream)
     start = stream.durable.tail if request.offset is None else request.offset
     start = min(start, stream.durable.tail)
-    if not _news(stream, start):
+    if not news(stream, start):
         with counted(waiting, stream):
             await _wait_for_news(waiting, stream, start, receive)
         store.touch(stream)
     if stream.durable.gone:
         raise gone()
-    mark = {"Stream-Cursor": cursor(store.wall(), request.cursor, waiting.rng)}
     found = await reads.find(store, stream, start)
+    headers = polled(store, waiting, request, found)
     if found.stop == found.start:
-        await deliver(send, Answer(204, mark | reads.where(found) | {"Cache-Control": "no-store"}))
-        return
-    headers = mark | reads.where(found) | {"ETag": reads.etag(store, found)}
-    await reads.content(store, found, headers, send)
+        await deliver(send, Answer(204, headers))
+    else:
+        await reads.content(store, found, headers, send)
 
 
-def _news(stream: Stream, start: int) -> bool:
+def polled(store: Store, waiting: Waiting, request: Read, found: reads.Range) -> dict[str, str]:
+    """The headers of a poll's answer: 204 if there is nothing in it."""
+    headers = {"Stream-Cursor": cursor(store.wall(), request.cursor, waiting.rng)}
+    headers |= reads.where(found)
+    if found.stop == found.start:
+        return headers | {"Cache-Control": "no-store"}
+    return headers | {"ETag": reads.etag(store, found)}
+
+
+def news(stream: Stream, start: int) -> bool:
     seen = stream.durable
     return seen.tail > start or seen.closed or seen.gone
 
@@ -98,7 +119,7 @@ def _news(stream: Stream, start: int) -> bool:
 async def _wait_for_news(waiting: Waiting, stream: Stream, start: int, receive: Receive) -> None:
     with anyio.move_on_after(waiting.long_poll_seconds):
         async with until_gone(receive, waiting.draining):
-            while not _news(stream, start):
+            while not news(stream, start):
                 await stream.change().wait()
 
 

@@ -48,6 +48,34 @@ async def find(store: Store, stream: Stream, start: int) -> Range:
     return Range(stream, seen, start, min(stop, seen.tail))
 
 
+def find_now(store: Store, stream: Stream, start: int) -> Range | None:
+    """``find`` of all there is from ``start`` on; None if that is long, or no place to begin."""
+    seen = stream.durable
+    start = min(start, seen.tail)
+    if seen.tail - start > reading.PIECE:
+        return None
+    if start not in {0, seen.tail} and media.is_json(stream.made.content_type):
+        before = _now(store, stream, start - 1, start)
+        if before != jsonmode.END:
+            return None
+    return Range(stream, seen, start, seen.tail)
+
+
+def content_now(store: Store, found: Range) -> bytes | None:
+    """The bytes themselves; None if they are not in memory, or gone."""
+    data = _now(store, found.stream, found.start, found.stop)
+    if data is None or not media.is_json(found.stream.made.content_type):
+        return data
+    return jsonmode.array(data)
+
+
+def _now(store: Store, stream: Stream, start: int, stop: int) -> bytes | None:
+    try:
+        return reading.read_now(store.files, stream, start, stop)
+    except FileNotFoundError:
+        return None
+
+
 async def catch_up(store: Store, request: Read, send: Send) -> None:
     """Raises Refusal, before anything is sent."""
     stream = store.look(request.name)

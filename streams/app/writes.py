@@ -4,7 +4,7 @@ from pkg.httpserver import Scope
 from streams.app.answer import Answer
 from streams.protocol import requests
 from streams.protocol.offsets import token
-from streams.protocol.requests import Headers
+from streams.protocol.requests import Append, Headers
 from streams.store.state import Stream
 from streams.store.store import Done, Store
 
@@ -25,12 +25,17 @@ def _url(scope: Scope, headers: Headers) -> str:
 
 
 async def post(store: Store, name: str, headers: Headers, body: bytes) -> Answer:
-    """§5.2, §5.3: 200 tells a producer that this very request added data. Raises Refusal."""
-    done = await store.append(requests.append(name, headers, body))
+    """§5.2, §5.3. Raises Refusal."""
+    request = requests.append(name, headers, body)
+    return posted(request, await store.append(request))
+
+
+def posted(request: Append, done: Done) -> Answer:
+    """200 tells a producer that this very request added data."""
     answer = _where(done)
     if done.place is not None:
         answer |= {"Producer-Epoch": str(done.place.epoch), "Producer-Seq": str(done.place.seq)}
-    added = done.new and bool(body) and "producer-id" in headers
+    added = done.new and bool(request.body) and request.claim is not None
     return Answer(200 if added else 204, answer)
 
 

@@ -39,6 +39,13 @@ async def read(files: Files, stream: Stream, start: int, stop: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_now(files: Files, stream: Stream, start: int, stop: int) -> bytes | None:
+    """``read`` of what the page cache holds; None if the disk would have to be waited for."""
+    parts = [files.read_now(*part) for part in slices(stream, start, stop)]
+    found = [part for part in parts if part is not None]
+    return b"".join(found) if len(found) == len(parts) else None
+
+
 async def boundary(files: Files, stream: Stream, at: int) -> int:
     """The end of the JSON message that byte ``at - 1`` belongs to; ``at`` where it ends one."""
     tail = stream.durable.tail

@@ -5,7 +5,7 @@ what is *durable*: ``Stream.durable`` and ``State.visible``, which follow when a
 (``settle``). Both are changed here only, by the same code while serving and at start.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -29,7 +29,7 @@ class Stream:
     """One stream. ``tail``, ``closed`` and what follows are as written, ``durable`` as synced.
 
     ``changed`` is replaced before it is set: who takes it and then looks at ``durable``, without
-    a task switch in between, misses nothing.
+    a task switch in between, misses nothing. ``watchers`` are called once, at the next change.
     """
 
     made: Created
@@ -46,6 +46,7 @@ class Stream:
     ends_at: float | None = None
     readers: int = 0
     changed: anyio.Event | None = None
+    watchers: dict[Callable[[], None], None] = field(default_factory=dict)
     events: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     @property
@@ -76,6 +77,10 @@ class Stream:
         if self.changed is not None:
             self.changed.set()
             self.changed = None
+        if self.watchers:
+            watchers, self.watchers = self.watchers, {}
+            for watcher in watchers:
+                watcher()
 
 
 class State:

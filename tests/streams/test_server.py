@@ -120,7 +120,7 @@ async def test_readers_are_sent_away_when_the_server_drains(tmp_path: Path) -> N
             with anyio.fail_after(30):
                 while found.waiting.readers < 1:
                     await anyio.sleep(0.01)
-            found.waiting.draining.set()
+            found.waiting.drain()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(drain)

@@ -16,6 +16,8 @@ from streams.app.access import Access
 from streams.app.asgi import StreamsApp
 from streams.app.live import Waiting
 from streams.app.pages import pages
+from streams.server.protocol import direct
+from streams.server.routes import Hot
 from streams.store.clock import Clock
 from streams.store.files import Files
 from streams.store.recovery import recover
@@ -76,16 +78,17 @@ async def server(
     store = Store(opened, time.clock(), committer)
     waiting, ready = Waiting(long_poll), Readiness()
     app = StreamsApp(store, waiting, access or Access(), pages(store, waiting, ready))
+    route = Hot(store, waiting, access or Access(), app.bodies)
     bound = listen("127.0.0.1:0")
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     try:
         async with (
-            serving(app, bound),
+            serving(app, bound, protocol=direct(route)),
             httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
         ):
             yield Server(http, store, files, time, waiting)
             files.gate.set()
-            waiting.draining.set()
+            waiting.drain()
     finally:
         files.gate.set()
         await anyio.to_thread.run_sync(committer.end)

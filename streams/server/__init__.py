@@ -1,0 +1,1 @@
+"""The front end: uvicorn's protocol, and a short way for the requests that come most."""
