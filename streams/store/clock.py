@@ -1,12 +1,16 @@
 """The two clocks of a store: lifetimes slide on ours, and end at a wall's (§5.1)."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import anyio
-
 from streams.store.state import Stream
+
+
+def _now() -> float:
+    """The loop's clock; also for what a task did not call (``anyio.current_time`` needs one)."""
+    return asyncio.get_running_loop().time()
 
 
 def _wall() -> float:
@@ -17,7 +21,7 @@ def _wall() -> float:
 class Clock:
     """``now`` in seconds from anywhere, never set back; ``wall`` in Unix seconds."""
 
-    now: Callable[[], float] = anyio.current_time
+    now: Callable[[], float] = _now
     wall: Callable[[], float] = _wall
 
     def remaining(self, stream: Stream) -> float | None:
