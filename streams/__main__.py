@@ -1,5 +1,6 @@
 """Wiring of the stream server: `./onair streams`, and `check` and `compact` of a folder."""
 
+import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,6 +23,7 @@ from streams.server.routes import Hot
 from streams.store import check
 from streams.store.store import open_store
 from streams.store.upkeep import Upkeep
+from streams.subscriptions.service import open_service
 
 
 async def run(config: Config) -> None:
@@ -32,15 +34,19 @@ async def run(config: Config) -> None:
         ready = Readiness("server")
         app = StreamsApp(store, waiting, access, pages(store, waiting, ready))
         route = Hot(store, waiting, access, app.bodies)
+        url, loopback = _public_url(config, bound), config.webhook_loopback
+        workers = await open_service(config.data_dir, store, url, loopback=loopback)
+        front = workers.front(app, access, app.bodies)
         upkeep = Upkeep(store, config.checkpoint_seconds)
         tls = _tls(config)
 
         def serve() -> AbstractAsyncContextManager[object]:
-            return serving(app, bound, tls=tls, protocol=direct(route))
+            return serving(front, bound, tls=tls, protocol=direct(route))
 
         await run_until_signal(
             [
                 Step("upkeep", lambda: background(upkeep.run), "a log that grows for ever"),
+                Step("workers", lambda: background(workers.run), "wakes nobody would tell of"),
                 Step("server", serve, "answers from a store that is not open"),
                 Step("readers", lambda: _readers(waiting, ready), "a stop that waits for readers"),
             ]
@@ -54,6 +60,14 @@ async def _readers(waiting: Waiting, ready: Readiness) -> AsyncGenerator[None]:
     yield
     ready.block("server", "draining")
     waiting.drain()
+
+
+def _public_url(config: Config, bound: socket.socket) -> str:
+    if config.public_url:
+        return config.public_url.rstrip("/")
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    scheme = "http" if config.tls_cert_file is None else "https"
+    return f"{scheme}://{host}:{bound.getsockname()[1]}"
 
 
 def _tls(config: Config) -> Tls | None:

@@ -27,6 +27,10 @@ class Config(Flags):
     port: int = Field(PORT, ge=0, le=65535)
     long_poll_timeout: float = Field(30.0, gt=0, le=600, description="seconds a long-poll waits")
     sse_seconds: float = Field(60.0, gt=0, le=3600, description="an event stream's length")
+    public_url: str = Field("", description="how workers reach it; default: host and port")
+    webhook_loopback: bool = Field(
+        default=False, description="webhooks may go to http://localhost, too: for development"
+    )
     checkpoint_seconds: float = Field(300.0, gt=0, description="how often the log is folded")
     api_key_file: Path | None = Field(
         None, description="file with the key that writers need; default: anybody may write"

@@ -17,6 +17,7 @@ from streams.store.files import Files
 from streams.store.meta import FILE
 from streams.store.recovery import Layout
 from streams.store.state import State, Stream
+from streams.subscriptions import check as subscriptions
 from streams.wal import segments
 from streams.wal.frames import DamagedError
 from streams.wal.records import Appended
@@ -70,6 +71,7 @@ def _examine(layout: Layout, report: Report) -> None:
     report.faults.extend(_files(state, files, sizes, folded, pending))
     report.faults.extend(_forks(state))
     report.faults.extend(_messages(state, files, sizes))
+    report.faults.extend(subscriptions.faults(state))
     report.facts.append(
         f"{len(state.by_id)} streams, {sum(s.hidden for s in state.by_id.values())} hidden, "
         f"{len(pending)} appends in the log, {torn} torn tails, "
