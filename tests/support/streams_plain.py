@@ -29,7 +29,13 @@ async def serve(config: Config) -> None:
         front = workers.front(app, Access(), app.bodies)
         upkeep = tasks.create_task(Upkeep(store, 1.0).run())
         plain = uvicorn.Config(
-            front, port=config.port, http="h11", loop="asyncio", lifespan="off", log_level="warning"
+            front,
+            port=config.port,
+            http="h11",
+            loop="asyncio",
+            lifespan="off",
+            log_level="warning",
+            timeout_keep_alive=60,  # uvicorn's 5 s meet a client that uses it again just then
         )
         await uvicorn.Server(plain).serve()
         upkeep.cancel()
