@@ -1,6 +1,7 @@
 """Content types: what a stream holds, and how two of them compare (§5.1, §9)."""
 
 import re
+from functools import lru_cache
 
 DEFAULT = "application/octet-stream"
 JSON = "application/json"
@@ -17,6 +18,7 @@ def clean(given: str | None) -> str | None:
     return found if _VALID.fullmatch(found) else None
 
 
+@lru_cache(maxsize=256)
 def essence(content_type: str) -> str:
     """What is compared: lower case, without parameters.
 

@@ -1,5 +1,6 @@
 """Where streams live: paths below one root, in one spelling each (§12.2)."""
 
+import re
 from urllib.parse import quote, unquote_to_bytes
 
 from streams.protocol.refusal import Refusal
@@ -7,6 +8,7 @@ from streams.protocol.refusal import Refusal
 ROOT = "/v1/stream/"
 RESERVED = "__ds"  # §6: control interfaces, never a stream
 MAX_BYTES = 1024
+_PLAIN = re.compile(r"[A-Za-z0-9_.~:@/-]+")
 
 
 def name(raw_path: str) -> str | None:
@@ -19,6 +21,8 @@ def name(raw_path: str) -> str | None:
     """
     if not raw_path.startswith(ROOT):
         return None
+    if _PLAIN.fullmatch(raw_path, len(ROOT)):
+        return raw_path[len(ROOT) :]  # nothing to normalise
     segments = raw_path[len(ROOT) :].split("/")
     found = "/".join(quote(unquote_to_bytes(segment), safe="~:@") for segment in segments)
     return found or None

@@ -13,6 +13,7 @@ from streams.protocol.refusal import Refusal
 
 Headers = Mapping[str, str]  # lower-case names
 MAX_FIELD = 1024  # of what is kept for ever: producer ids, Stream-Seq
+_PRODUCER = ("producer-id", "producer-epoch", "producer-seq")
 _NUMBER = re.compile(r"[0-9]{1,16}")
 
 
@@ -115,11 +116,10 @@ def _fork_offset(text: str | None) -> int | None:
 
 def _claim(headers: Headers) -> Claim | None:
     """All three headers or none (§5.2.1)."""
-    names = ("producer-id", "producer-epoch", "producer-seq")
-    given = [headers[name] for name in names if name in headers]
+    given = [headers[name] for name in _PRODUCER if name in headers]
     if not given:
         return None
-    if len(given) < len(names):
+    if len(given) < len(_PRODUCER):
         raise Refusal(400, "Producer-Id, Producer-Epoch and Producer-Seq belong together")
     producer_id, epoch, seq = given
     if not 0 < len(producer_id) <= MAX_FIELD:

@@ -22,7 +22,10 @@ BIG_BODY = 64 * 1024  # above it a body is not copied into the log
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Records to log, none if all is as asked for already. ``big``: a body for its own file."""
+    """Records to log, none if all is as asked for already. ``big``: a body for its own file.
+
+    ``stream`` is None if the first record makes it.
+    """
 
     records: Sequence[Record]
     stream: Stream | None = None
@@ -44,7 +47,7 @@ def create(state: State, request: Create, fork_base: int | None) -> Decision:
     body = stored(made.content_type, request, empty_array=True)
     if not body and not request.closed:
         return Decision((made,))
-    appended = replace(_append(made.sid, made.base, body), closes=request.closed)
+    appended = _append(made.sid, made.base, body, request.closed)
     return Decision((made, appended), big=_big(appended, body))
 
 
@@ -150,16 +153,23 @@ def append(stream: Stream, request: Append) -> Decision:
         return _duplicate(stream, request.claim)
     _expect_seq(stream, request)
     body = stored(stream.made.content_type, request, empty_array=False)
-    record = _append(stream.sid, stream.tail, body)
-    record = replace(record, closes=request.closes, claim=request.claim, seq=request.seq)
+    record = _append(stream.sid, stream.tail, body, request.closes, request.claim, request.seq)
     place = Place(request.claim.epoch, request.claim.seq) if request.claim else None
     return Decision((record,), stream, place, _big(record, body))
 
 
-def _append(sid: int, start: int, body: bytes) -> Appended:
-    if len(body) <= BIG_BODY:
-        return Appended(sid, start, len(body), data=body)
-    return Appended(sid, start, len(body), zlib.crc32(body))
+def _append(
+    sid: int,
+    start: int,
+    body: bytes,
+    closes: bool,  # noqa: FBT001 - in the record's own order
+    claim: Claim | None = None,
+    seq: str | None = None,
+) -> Appended:
+    size = len(body)
+    if size <= BIG_BODY:
+        return Appended(sid, start, size, 0, closes, claim, seq, body)
+    return Appended(sid, start, size, zlib.crc32(body), closes, claim, seq)
 
 
 def _big(record: Appended, body: bytes) -> Sequence[tuple[Appended, bytes]]:

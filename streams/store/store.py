@@ -146,10 +146,7 @@ class Store:
         return done
 
     def _done(self, decision: Decision) -> Done:
-        created = [one for one in decision.records if isinstance(one, Created)]
-        stream = self.state.by_id[created[0].sid] if created else decision.stream
-        if stream is None:
-            raise AssertionError("a decision is about a stream")
+        stream = decision.stream or self.state.by_id[decision.records[0].sid]
         return Done(stream, decision.new, stream.tail, stream.closed, decision.place)
 
     def _submit(
