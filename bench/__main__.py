@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
+import anyio.to_thread
 import typer
 from rich.console import Console
 
@@ -22,7 +23,10 @@ from bench import (
     report,
     report_hosts,
     report_rooms,
+    report_streams,
     sockets,
+    streams,
+    streams_servers,
     throughput,
 )
 from bench.http import UnexpectedAnswerError
@@ -218,6 +222,32 @@ def throng(
     raise typer.Exit(run(measure, settings=sockets.SETTINGS))
 
 
+@app.command("streams")
+def stream(
+    *,
+    reference: Annotated[bool, typer.Option("--reference", help="Node's, too, by turns")] = False,
+    seconds: Annotated[float, typer.Option(min=1, max=40, help="of each turn")] = 5.0,
+    runs: Annotated[int, typer.Option(min=1, help="turns of each side")] = 3,
+    only: Annotated[str, typer.Option(help="rows whose name holds this")] = "",
+) -> None:
+    """The stream server: appends, delivery and catch-up; with --reference beside Node's."""
+    rows = [row for row in streams.ROWS if only in row.name]
+    sides = streams_servers.ALL if reference else [streams_servers.OURS]
+    if not rows:
+        raise typer.BadParameter(f"--only {only}: no row is named so")
+
+    async def measure() -> bool:
+        if reference:
+            with Progress("installing the reference", None):
+                await anyio.to_thread.run_sync(streams_servers.prepare_reference)
+        with Progress("turns", len(rows) * len(sides) * runs) as progress:
+            found = await streams.measure(rows, sides, runs, seconds, progress.step)
+        return report_streams.compared(console, found)
+
+    turn = seconds + streams.JOB_SECONDS
+    raise typer.Exit(run_alone(measure, LIMIT_SECONDS + len(rows) * len(sides) * runs * turn))
+
+
 def run(
     measure: Measuring,
     many: Many = ONE_OF_EACH,
@@ -227,19 +257,28 @@ def run(
     """0: goals reached, 1: something failed, 2: measured, but a goal was missed."""
 
     async def on_own_stack() -> bool:
+        with Progress("starting a private Onair", None):
+            stack = private_stack(many, settings)
+            entered = await stack.__aenter__()
+        try:
+            return await measure(entered)
+        finally:
+            with Progress("ending it", None):
+                await stack.__aexit__(None, None, None)
+
+    return run_alone(on_own_stack, limit)
+
+
+def run_alone(measure: Callable[[], Coroutine[Any, Any, bool]], limit: float) -> int:
+    """As `run`, without an Onair: what is measured starts what it needs."""
+
+    async def in_time() -> bool:
         with anyio.fail_after(limit):
             console.print(report.machine())
-            with Progress("starting a private Onair", None):
-                stack = private_stack(many, settings)
-                entered = await stack.__aenter__()
-            try:
-                return await measure(entered)
-            finally:
-                with Progress("ending it", None):
-                    await stack.__aexit__(None, None, None)
+            return await measure()
 
     try:
-        return 0 if anyio.run(on_own_stack, backend_options={"use_uvloop": True}) else 2
+        return 0 if anyio.run(in_time, backend_options={"use_uvloop": True}) else 2
     except (OnairError, UnexpectedAnswerError) as error:
         sys.stderr.write(f"onair bench: {error}\n")
     except TimeoutError:

@@ -124,10 +124,10 @@ async def _until_ready(process: subprocess.Popen[bytes], state: StateDir, said: 
             if state.endpoints.exists():
                 return
             await anyio.sleep(POLL_SECONDS)
-    raise StackError(f"the private Onair did not start:\n{_tail(said)}")
+    raise StackError(f"the private Onair did not start:\n{tail(said)}")
 
 
-def _tail(said: Path) -> str:
+def tail(said: Path) -> str:
     return said.read_text(errors="replace")[-2000:]
 
 
