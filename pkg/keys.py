@@ -11,6 +11,7 @@ key                               record              single writer
 /modules/{kind}/{id}/mark         model.MarkRecord    room manager, for an operator
 /modules/{kind}/{id}/slots/{n}    model.Slot          room manager creates, the module deletes (1)
 /onair/ended/{mixer}/{room}       model.Ended         room manager, on a 60 s lease
+/onair/removed                    model.Removed       room manager, if events are told
 /onair/leader/{task}              model.Leader        the elected room manager, on its lease
 /onair/gateways/{id}              model.Gateway       the gateway, on its lease
 /onair/hosts/{room}/{user}        model.Host          the gateway that holds the connection (2)
@@ -43,6 +44,7 @@ RoomLeaf: TypeAlias = Literal["meta", "livemeta", "janus", "mixer"]
 ROOMS = "/rooms/"
 MODULES = "/modules/"
 ENDED = "/onair/ended/"
+REMOVED = "/onair/removed"
 LEADER = "/onair/leader/"
 GATEWAYS = "/onair/gateways/"
 HOSTS = "/onair/hosts/"

@@ -72,7 +72,7 @@ class RoomMeta(Record):
 
     room_id: RoomId
     created_at: str
-    call: str = ""  # which create call made it: an answer that was lost is recognised by it
+    call: str = ""  # which create or end of a life wrote it: known by it if the answer was lost
     pin_hash: str | None = None
     max_participants: int | None = None  # hosts at once; None: as the gateways are set
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -114,6 +114,7 @@ class LiveMeta(Record):
     on_air_at: str | None = None
     placed: dict[str, str] = Field(default_factory=dict)  # kind -> why there, in words
     moved: str | None = None  # why a half was last given to another module, in words
+    call: str = ""  # who wrote it last, to be known by if the answer was lost; "": nobody says
     # EXT-X-DISCONTINUITYs of this time on air up to the first segment of mixer_epoch, which is
     # one of them unless it is the very first (RFC 8216 §4.3.3.3)
     seams: int = 0
@@ -214,6 +215,16 @@ class Ended(Record):
     nonce: str
     origin: str
     seams: int = 0  # as in LiveMeta, of that epoch
+
+
+class Removed(Record):
+    """/onair/removed: which call removed a room, the last one that was; see ``LiveMeta.call``.
+
+    One key for all rooms: what it held before is looked up in etcd's history.
+    """
+
+    room_id: RoomId
+    call: str
 
 
 class Leader(Record):

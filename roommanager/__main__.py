@@ -19,6 +19,7 @@ from pkg.config import read_secret
 from pkg.daemon import run_daemon
 from pkg.election import Election
 from pkg.etcd.api import Etcd
+from pkg.events.api import SILENT
 from pkg.events.server import StreamServer
 from pkg.health import Readiness
 from pkg.httpserver import BodyLimit, listen, serving
@@ -32,6 +33,7 @@ from roommanager.chronicle import Chronicle
 from roommanager.config import Config
 from roommanager.context import Context
 from roommanager.controller import RoomController
+from roommanager.deeds import Deeds
 from roommanager.feed import Feed
 from roommanager.history import History
 from roommanager.hls import Hls
@@ -64,8 +66,10 @@ async def run(config: Config) -> None:
         # Fetches that hang on one dead host must not make others look silent when they are asked.
         httpx.AsyncClient(limits=ASKED_ANEW, trust_env=False) as asking,
     ):
-        rng, sources = wiring.rng(), replace(SOURCES, events=events)
+        rng = wiring.rng()
         view = View(etcd, rng)
+        deeds = Deeds(etcd, view, events, SOURCES.nonce, rng)
+        sources = SOURCES if events is SILENT else replace(SOURCES, deeds=deeds)
         allocator = Allocator(config.room_manager_policy, rng)
         vigil = Vigil(view, DirectProber(asking))
         controller = RoomController(etcd, view, vigil, allocator, sources, rng)
@@ -111,6 +115,7 @@ async def run(config: Config) -> None:
                 Step("hls", context.hls.running, "fetches from mixers that nobody carries out"),
                 Step("caches", caches, "decisions on an empty copy"),
                 Step("readiness", lambda: background(become_ready), "requests on an empty copy"),
+                Step("deeds", lambda: background(deeds.run), "doubts that nobody settles"),
                 Step("vigil", lambda: background(vigil.run), "rooms moved before anybody is asked"),
                 Step("rooms", lambda: background(controller.run), "a sweep without workers"),
                 Step("housekeeping", lambda: background(sweep), "leftovers nobody noticed"),

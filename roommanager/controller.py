@@ -59,8 +59,8 @@ class RoomController:
         self._view = view
         self._vigil = vigil
         self._sources = sources
-        self._events = sources.events
-        self._mover = Mover(etcd, view, vigil, allocator, sources.events)
+        self._deeds = sources.deeds
+        self._mover = Mover(etcd, view, vigil, allocator, sources.deeds)
         self._around = Surroundings(view, vigil, sources.now)
         self.queue: WorkQueue[str] = WorkQueue(rng)
         self._slot_holders: dict[str, RoomId] = {}
@@ -75,6 +75,7 @@ class RoomController:
     async def reconcile(self, key: str) -> float | None:
         facts = self._view.room(RoomId(key))
         live = facts.live
+        self._settle(facts)
         if live is None:
             self._around.forget(facts.room_id)
             self._nowhere.discard(facts.room_id)
@@ -90,6 +91,13 @@ class RoomController:
                 return None  # our own write has come back through the copy
             waits.append(wait)
         return _soonest(waits)
+
+    def _settle(self, facts: RoomFacts) -> None:
+        """What the copy shows has landed, and is told before what comes next."""
+        if facts.meta is not None:
+            self._deeds.landed(facts.meta.call)
+        if facts.live is not None:
+            self._deeds.landed(facts.live.call)
 
     async def _try(self, facts: RoomFacts, live: LiveMeta, action: Action) -> float | None:
         """None if it is done, else when to try again: seconds."""
@@ -124,23 +132,25 @@ class RoomController:
     async def _finish(
         self, facts: RoomFacts, live: LiveMeta, action: FinishStop | FinishRemove
     ) -> int:
+        room_id, left = facts.room_id, action.left
         if isinstance(action, FinishStop):
             ended = self._ended(live) if action.keep_playlist else None
-            revision = await execute.finish_stop(self._etcd, facts, ended, action.left)
-            log.info("room.stopped", room=facts.room_id)
-            self._events.tell(RoomStopped(room_id=facts.room_id, epoch=live.epoch))
+            with self._deeds.telling(RoomStopped(room_id=room_id, epoch=live.epoch)) as call:
+                revision = await execute.finish_stop(self._etcd, facts, ended, call, left)
+            log.info("room.stopped", room=room_id)
             return revision
-        mixers = self._view.ended_on(facts.room_id)
-        revision = await execute.finish_remove(self._etcd, facts, mixers, action.left)
-        log.info("room.removed", room=facts.room_id)
-        self._events.tell(RoomDeleted(room_id=facts.room_id))
+        mixers = self._view.ended_on(room_id)
+        with self._deeds.telling(RoomDeleted(room_id=room_id)) as call:
+            revision = await execute.finish_remove(self._etcd, facts, mixers, call, left)
+        log.info("room.removed", room=room_id)
         return revision
 
     async def _mark_on_air(self, facts: RoomFacts, live: LiveMeta) -> int:
-        after = live.model_copy(update={"on_air_at": self._sources.now()})
-        revision = await execute.rewrite(self._etcd, facts, after)
+        event = RoomStarted(room_id=facts.room_id, epoch=live.epoch)
+        with self._deeds.telling(event) as call:
+            after = live.model_copy(update={"on_air_at": self._sources.now(), "call": call})
+            revision = await execute.rewrite(self._etcd, facts, after)
         log.info("room.on_air", room=facts.room_id, epoch=live.epoch)
-        self._events.tell(RoomStarted(room_id=facts.room_id, epoch=live.epoch))
         return revision
 
     def _ended(self, live: LiveMeta) -> Ended | None:

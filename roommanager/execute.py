@@ -27,6 +27,7 @@ from pkg.model import (
     Mark,
     MarkRecord,
     ModuleId,
+    Removed,
     RoomMeta,
     Slot,
 )
@@ -161,14 +162,17 @@ def _observed(facts: RoomFacts, kind: Kind) -> str:
     return keys.room(facts.room_id, "janus" if kind is Kind.JANUS else "mixer")
 
 
-async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None, left: Left) -> int:
+async def finish_stop(
+    etcd: Etcd, facts: RoomFacts, ended: Ended | None, call: str, left: Left
+) -> int:
     """The room becomes idle. ``meta`` is written again on purpose: its mod_revision rises, so
     that an assignment decided before this moment, on an old copy, can no longer land."""
     if facts.meta is None:
-        return await finish_remove(etcd, facts, (), left)
+        return await finish_remove(etcd, facts, (), call, left)
+    meta = facts.meta.model_copy(update={"call": call or facts.meta.call})
     ops: list[Op] = [
         Delete(keys.room(facts.room_id, "livemeta")),
-        Put(keys.room(facts.room_id, "meta"), facts.meta.encode()),
+        Put(keys.room(facts.room_id, "meta"), meta.encode()),
     ]
     if ended is not None:
         lease = await etcd.grant(ENDED_SECONDS)
@@ -179,14 +183,23 @@ async def finish_stop(etcd: Etcd, facts: RoomFacts, ended: Ended | None, left: L
 
 
 async def finish_remove(
-    etcd: Etcd, facts: RoomFacts, ended_on: Sequence[ModuleId], left: Left = NOTHING
+    etcd: Etcd,
+    facts: RoomFacts,
+    ended_on: Sequence[ModuleId],
+    call: str = "",
+    left: Left = NOTHING,
 ) -> int:
-    """Nothing of the room stays; also ends the after-life of an earlier stop (``ended_on``)."""
+    """Nothing of the room stays; also ends the after-life of an earlier stop (``ended_on``).
+
+    ``call``: stands elsewhere then, until the next room is removed.
+    """
     ops: list[Op] = [
         DeletePrefix(keys.room_prefix(facts.room_id)),
         DeletePrefix(keys.orders_prefix(facts.room_id)),
     ]
     ops += [Delete(keys.ended(mixer, facts.room_id)) for mixer in ended_on]
+    if call:
+        ops.append(Put(keys.REMOVED, Removed(room_id=facts.room_id, call=call).encode()))
     compares = _as_seen(facts, left)
     _clear(facts, left, compares, ops)
     return await commit(etcd, compares, ops)

@@ -4,18 +4,19 @@ Each move is one guarded transaction. Any number of room managers may try the sa
 wins, and the others look again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import anyio
 import structlog
 
 from pkg.errors import TransientError
 from pkg.etcd.api import Etcd
-from pkg.events.api import SILENT, Events
 from pkg.events.records import RoomMoved
 from pkg.model import Endpoints, Kind, LiveMeta, ModuleId
 from roommanager import execute
 from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
+from roommanager.deeds import Telling
 from roommanager.facts import RoomFacts
 from roommanager.moves import moved, reassigned
 from roommanager.pace import Pace
@@ -41,13 +42,13 @@ class Mover:
         view: View,
         vigil: Vigil,
         allocator: Allocator,
-        events: Events = SILENT,
+        deeds: Telling,
     ) -> None:
-        self._events = events
         self._etcd = etcd
         self._view = view
         self._vigil = vigil
         self._allocator = allocator
+        self._deeds = deeds
         self._pace = Pace()
 
     async def reassign(self, facts: RoomFacts, live: LiveMeta, action: Reassign) -> int:
@@ -63,10 +64,11 @@ class Mover:
         if lost is not None:
             after = after.model_copy(update={"mixer_slot": lost.slot})
             places[lost.kind] = lost
-        async with self._allocator.claiming(places) as claim:
-            revision = await execute.reassign(self._etcd, facts, after, place, action, lost)
-            claim.revision = revision
-        self._tell(live, after, place, action.why)
+        with self._telling(live, after, place, action.why) as call:
+            after = after.model_copy(update={"call": call})
+            async with self._allocator.claiming(places) as claim:
+                revision = await execute.reassign(self._etcd, facts, after, place, action, lost)
+                claim.revision = revision
         return revision
 
     async def move(self, facts: RoomFacts, live: LiveMeta, action: MoveMixer) -> int:
@@ -74,9 +76,10 @@ class Mover:
         place = self._choose(Kind.MIXER, live)
         self._mind_pace(Kind.MIXER)
         after = moved(facts, live, place, action, self._endpoints(facts, live))
-        async with self._allocator.claiming({place.kind: place}) as claim:
-            claim.revision = revision = await execute.move(self._etcd, facts, after, place)
-        self._tell(live, after, place, action.why)
+        with self._telling(live, after, place, action.why) as call:
+            after = after.model_copy(update={"call": call})
+            async with self._allocator.claiming({place.kind: place}) as claim:
+                claim.revision = revision = await execute.move(self._etcd, facts, after, place)
         return revision
 
     async def drop_previous(self, facts: RoomFacts, live: LiveMeta, action: DropPrevious) -> int:
@@ -130,17 +133,14 @@ class Mover:
         found = self._view.fleet.get(Kind.MIXER, live.mixer_id)
         return found.heartbeat.endpoints if found and found.heartbeat else Endpoints()
 
-    def _tell(self, live: LiveMeta, after: LiveMeta, place: Place, why: str) -> None:
-        kind, old = place.kind, live.module(place.kind)
-        fields = {"from": old, "to": place.module_id}
-        log.warning("room.moved", room=live.room_id, kind=kind.value, **fields, why=why)
-        self._events.tell(
-            RoomMoved(
-                room_id=live.room_id,
-                epoch=after.epoch,
-                kind=kind,
-                old=old,
-                new=place.module_id,
-                why=why,
-            )
+    @contextmanager
+    def _telling(self, live: LiveMeta, after: LiveMeta, place: Place, why: str) -> Iterator[str]:
+        """Yields the call to be written into livemeta (``deeds``)."""
+        kind, old, new = place.kind, live.module(place.kind), place.module_id
+        event = RoomMoved(
+            room_id=live.room_id, epoch=after.epoch, kind=kind, old=old, new=new, why=why
         )
+        with self._deeds.telling(event) as call:
+            yield call
+        fields = {"from": old, "to": new}
+        log.warning("room.moved", room=live.room_id, kind=kind.value, **fields, why=why)

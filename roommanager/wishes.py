@@ -14,8 +14,8 @@ import structlog
 from pkg import keys
 from pkg.errors import OnairError, TransientError
 from pkg.etcd.api import AmbiguousError, ConflictError, Etcd
-from pkg.events.api import SILENT, Events
 from pkg.events.records import (
+    Event,
     RoomAssigned,
     RoomCreated,
     RoomDeleted,
@@ -25,6 +25,7 @@ from pkg.events.records import (
 from pkg.model import Desired, Kind, LiveMeta, ModuleId, RoomId, RoomMeta
 from roommanager import execute
 from roommanager.allocator import Allocator, BusyError, NoCapacityError, Place
+from roommanager.deeds import UNTOLD, Telling
 from roommanager.facts import RoomFacts, from_kvs
 from roommanager.fleet import Fleet
 from roommanager.view import View
@@ -60,7 +61,7 @@ class Sources:
 
     now: Callable[[], str]
     nonce: Callable[[], str]
-    events: Events = SILENT
+    deeds: Telling = UNTOLD
 
 
 class Wishes:
@@ -69,7 +70,7 @@ class Wishes:
         self._view = view
         self._allocator = allocator
         self._sources = sources
-        self._events = sources.events
+        self._deeds = sources.deeds
 
     async def read(self, room_id: RoomId) -> RoomFacts:
         """The room as etcd has it now (linearizable). Raises RoomNotFoundError."""
@@ -97,7 +98,8 @@ class Wishes:
         )
         while True:
             try:
-                revision = await execute.create(self._etcd, meta)
+                with self._deeds.telling(RoomCreated(room_id=room_id), meta.call):
+                    revision = await execute.create(self._etcd, meta)
             except ConflictError:
                 facts = await self._find(room_id)
                 if facts is not None:
@@ -106,7 +108,6 @@ class Wishes:
                 return await self._created_after_all(meta)
             else:
                 log.info("room.created", room=room_id)
-                self._events.tell(RoomCreated(room_id=room_id))
                 return RoomFacts(room_id, revision, meta, revision)
 
     async def _find(self, room_id: RoomId) -> RoomFacts | None:
@@ -122,7 +123,7 @@ class Wishes:
             raise TransientError("etcd did not say whether the room was created")
         if facts.meta != meta:
             raise RoomExistsError(facts)
-        self._events.tell(RoomCreated(room_id=meta.room_id))
+        self._deeds.landed(meta.call)
         return facts
 
     async def start(self, room_id: RoomId) -> RoomFacts:
@@ -166,19 +167,7 @@ class Wishes:
             if claim.revision is None:
                 return None
         log.info("room.placed", room=facts.room_id, epoch=live.epoch, **live.placed)
-        self._tell_assigned(live)
         return replace(facts, live=live, live_revision=claim.revision, janus=None, mixer=None)
-
-    def _tell_assigned(self, live: LiveMeta) -> None:
-        self._events.tell(
-            RoomAssigned(
-                room_id=live.room_id,
-                epoch=live.epoch,
-                janus=live.janus_id,
-                mixer=live.mixer_id,
-                reasons=live.placed,
-            )
-        )
 
     async def _choose(self, *, fresh: bool) -> dict[Kind, Place]:
         """From the copy; but nobody is refused on old facts."""
@@ -194,13 +183,16 @@ class Wishes:
         self, facts: RoomFacts, live: LiveMeta, places: dict[Kind, Place]
     ) -> int | None:
         try:
-            return await execute.assign(self._etcd, facts, live, places)
+            with self._deeds.telling(_assigned(live), live.nonce):
+                return await execute.assign(self._etcd, facts, live, places)
         except ConflictError:
             return None
         except AmbiguousError:
             found = await self.read(facts.room_id)
-            ours = found.live is not None and found.live.nonce == live.nonce
-            return found.live_revision if ours else None
+            if found.live is None or found.live.nonce != live.nonce:
+                return None
+            self._deeds.landed(live.nonce)
+            return found.live_revision
 
     async def _changed(self, room_id: RoomId, deadline: float) -> None:
         """Wait for news of a room that is stopping. Raises StillStoppingError."""
@@ -217,10 +209,10 @@ class Wishes:
                 return facts
             if facts.live.status is Desired.REMOVING:
                 raise RoomRemovingError(f"room {room_id} is being removed")
-            ended = await self._end(facts, Desired.STOPPING)
+            event = RoomStopping(room_id=room_id, epoch=facts.live.epoch)
+            ended = await self._end(facts, Desired.STOPPING, event)
             if ended is not None:
                 log.info("room.stopping", room=room_id)
-                self._events.tell(RoomStopping(room_id=room_id, epoch=facts.live.epoch))
                 return ended
 
     async def delete(self, room_id: RoomId) -> RoomFacts:
@@ -235,23 +227,21 @@ class Wishes:
             elif facts.live.status is Desired.REMOVING:
                 return facts
             else:
-                removed = await self._end(facts, Desired.REMOVING)
+                event = RoomRemoving(room_id=room_id, epoch=facts.live.epoch)
+                removed = await self._end(facts, Desired.REMOVING, event)
             if removed is not None:
                 log.info("room.removing", room=room_id)
-                self._events.tell(
-                    RoomRemoving(room_id=room_id, epoch=facts.live.epoch)
-                    if facts.live
-                    else RoomDeleted(room_id=room_id)
-                )
                 return removed
 
-    async def _end(self, facts: RoomFacts, desired: Desired) -> RoomFacts | None:
+    async def _end(self, facts: RoomFacts, desired: Desired, event: Event) -> RoomFacts | None:
         """Write the wish to end; None if the room changed meanwhile."""
         if facts.live is None:
             return None
         live = facts.live.model_copy(update={"status": desired})
         try:
-            revision = await execute.rewrite(self._etcd, facts, live)
+            with self._deeds.telling(event) as call:
+                live = live.model_copy(update={"call": call})
+                revision = await execute.rewrite(self._etcd, facts, live)
         except ConflictError:
             return None
         except AmbiguousError:
@@ -269,7 +259,8 @@ class Wishes:
     async def _remove_idle(self, facts: RoomFacts) -> RoomFacts | None:
         mixers = await self._ended_on(facts)
         try:
-            await execute.finish_remove(self._etcd, facts, mixers)
+            with self._deeds.telling(RoomDeleted(room_id=facts.room_id)) as call:
+                await execute.finish_remove(self._etcd, facts, mixers, call)
         except ConflictError:
             return None
         except AmbiguousError:
@@ -285,3 +276,13 @@ class Wishes:
 
     async def _removed_after_all(self, facts: RoomFacts) -> RoomFacts | None:
         return facts if await self._find(facts.room_id) is None else None
+
+
+def _assigned(live: LiveMeta) -> RoomAssigned:
+    return RoomAssigned(
+        room_id=live.room_id,
+        epoch=live.epoch,
+        janus=live.janus_id,
+        mixer=live.mixer_id,
+        reasons=live.placed,
+    )

@@ -36,6 +36,7 @@ from pkg.model import (
 from pkg.schedule import Policy
 from roommanager.allocator import Allocator
 from roommanager.controller import RoomController
+from roommanager.deeds import Deeds
 from roommanager.prober import Prober
 from roommanager.verdict import Answer
 from roommanager.view import View
@@ -106,13 +107,15 @@ async def manager(
     etcd, rng = etcd or MemoryEtcd(store), random.Random(seed)
     view = View(etcd, rng)
     allocator = Allocator(Policy.TWO_CHOICES, rng)
-    sources = replace(SOURCES, events=events)
+    deeds = Deeds(etcd, view, events, SOURCES.nonce, rng)
+    sources = SOURCES if events is SILENT else replace(SOURCES, deeds=deeds)
     wishes = Wishes(etcd, view, allocator, sources)
     vigil = Vigil(view, prober or FakeProber())
     controller = RoomController(etcd, view, vigil, allocator, sources, rng)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(view.informer.run)
         await view.informer.synced.wait()
+        tasks.start_soon(deeds.run)
         if control:
             tasks.start_soon(vigil.run)
             tasks.start_soon(controller.run)
