@@ -57,6 +57,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _parsed_bytes = 0
+    _in_header = False
+    _header_came = False
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,19 +79,28 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._header_timer is None and not self._busy():
-            self._start_header_timer()  # also for line ends that begin no message
         self._header_bytes += len(data)
+        self._header_came = False
         super().data_received(data)
-        if self._header_timer is not None and self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse(431, f"a header may have {MAX_HEADER_BYTES} bytes at most")
+        if self._header_timer is not None:
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self._refuse(431, f"a header may have {MAX_HEADER_BYTES} bytes at most")
+        elif self._awaits_header():
+            self._start_header_timer()
+
+    def _awaits_header(self) -> bool:
+        """Also after line ends that begin no message."""
+        if self._refused:
+            return False
+        return self._in_header or not (self._header_came or self._busy())
 
     def _busy(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
     def on_message_begin(self) -> None:
-        self._start_header_timer()
+        self._in_header = True
+        self._header_bytes = self._parsed_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -106,8 +117,12 @@ class GuardedProtocol(HttpToolsProtocol):
             raise _HeaderTooLargeError
 
     def on_headers_complete(self) -> None:
-        self._stop_header_timer()
+        self.header_came()
         super().on_headers_complete()
+
+    def header_came(self) -> None:
+        self._in_header, self._header_came = False, True
+        self._stop_header_timer()
 
     def on_message_complete(self) -> None:
         self.unheard.pop(self, None)
@@ -149,8 +164,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _start_header_timer(self) -> None:
-        self._stop_header_timer()
-        self._header_bytes = self._parsed_bytes = 0
+        """Only for a header that did not come in one piece: most do."""
+        self._header_bytes = 0
         self._header_timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
     def _stop_header_timer(self) -> None:

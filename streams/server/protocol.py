@@ -121,7 +121,7 @@ class DirectProtocol(GuardedProtocol):
     def on_headers_complete(self) -> None:
         if self._is_plain():
             self._held, self._whole = [], False
-            self._stop_header_timer()
+            self.header_came()
         else:
             super().on_headers_complete()
 
