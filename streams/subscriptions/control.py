@@ -1,7 +1,6 @@
 """The control interface over HTTP: a request in, an answer out (§6, §7)."""
 
 import json
-from collections.abc import Callable
 
 import anyio
 
@@ -22,12 +21,9 @@ BEARER = ("callback", "ack", "release")  # open to whom the wake's token was giv
 class Control:
     """``public_url``: where this server is reached. ``loopback`` as in ``addresses.judge``."""
 
-    def __init__(
-        self, known: Subscriptions, public_url: str, wall: Callable[[], float], *, loopback: bool
-    ) -> None:
+    def __init__(self, known: Subscriptions, public_url: str, *, loopback: bool) -> None:
         self._known = known
         self._public_url = public_url
-        self._wall = wall
         self._loopback = loopback
 
     async def answer(self, method: str, raw_path: str, headers: Headers, body: bytes) -> Answer:
@@ -94,7 +90,7 @@ class Control:
         told = {
             "wake_id": one.wake.wake_id if one.wake else None,
             "generation": one.generation,
-            "token": self._known.token(one, self._wall()),
+            "token": self._known.token(one),
             "streams": [found.line() for found in rules.infos(one, self._known.streams)],
             "lease_ttl_ms": one.config.lease_ttl_ms,
         }
@@ -108,7 +104,7 @@ class Control:
             "subscription_id": one.name,
             "type": config.type,
             "pattern": config.pattern,
-            "streams": [self._link(found) for found in one.links.values()],
+            "streams": [self._link(one.links[path]) for path in sorted(one.links)],
             "webhook": self._webhook(config.url),
             "wake_stream": config.wake_stream,
             "lease_ttl_ms": config.lease_ttl_ms,

@@ -6,7 +6,6 @@ One task looks at what was stirred and at what is due; each delivery is a task o
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -31,13 +30,12 @@ SEND_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Courier:
-    """``public_url`` is how workers reach this server. ``wall``: Unix seconds."""
+    """``public_url`` is how workers reach this server."""
 
     store: Store
     known: Subscriptions
     sender: Sender
     public_url: str
-    wall: Callable[[], float]
     rng: random.Random = field(default_factory=random.Random)
     _due: dict[str, float] = field(default_factory=dict)
     _places: anyio.CapacityLimiter = field(
@@ -83,7 +81,7 @@ class Courier:
         if one is None:
             return
         now = anyio.current_time()
-        match rules.next_step(one, self.known.streams, now, self.wall()):
+        match rules.next_step(one, self.known.streams, now, self.store.wall()):
             case rules.Begin():
                 self.known.begin(one)
             case rules.Lapse():
@@ -119,7 +117,7 @@ class Courier:
         body = self._body(one, wake)
         headers = {
             "Content-Type": "application/json",
-            "Webhook-Signature": self.known.signing.signature(body, self.wall()),
+            "Webhook-Signature": self.known.signing.signature(body, self.store.wall()),
         }
         with anyio.fail_after(min(SEND_SECONDS, one.config.lease_seconds)):
             return await self.sender.send(one.config.url, body, headers)
@@ -134,7 +132,7 @@ class Courier:
             "generation": one.generation,
             "streams": [x.line() for x in infos],
             "callback_url": f"{self.public_url}{SUBSCRIPTIONS}{quote(one.name, safe='')}/callback",
-            "callback_token": self.known.token(one, self.wall()),
+            "callback_token": self.known.token(one),
         }
         return json.dumps(told).encode()
 
@@ -146,7 +144,7 @@ class Courier:
             "subscription_id": one.name,
             "stream": rules.first_pending(one, self.known.streams) or "",
             "generation": one.generation,
-            "ts": int(self.wall() * 1000),
+            "ts": int(self.store.wall() * 1000),
         }
         kind = self.store.look(path).made.content_type
         body = json.dumps(event).encode()
@@ -170,8 +168,12 @@ class Courier:
             return  # the worker has finished, however its answer was lost
         one.failures += 1
         pause = rules.retry_seconds(one.failures, self.rng)
-        one.next_attempt_at = self.wall() + pause
+        one.next_attempt_at = self.store.wall() + pause
         log.warning(
-            "wake.failed", subscription=one.name, failures=one.failures, error=why, again=pause
+            "wake.failed",
+            subscription=one.name,
+            failures=one.failures,
+            error=why,
+            again=round(pause, 1),
         )
         self.known.changed(one)

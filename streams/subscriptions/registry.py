@@ -185,15 +185,15 @@ class Subscriptions:
         self.end(self._current(name, PULL, token, report))
 
     def _current(self, name: str, kind: str, token: str, report: Report) -> Subscription:
-        claim = self.signing.read(token)
+        claim = self.signing.read(token, self._store.wall())
         if claim.name != name:
             raise Denied(401, "TOKEN_INVALID", "the token is of another subscription")
         one = self._of(name, kind)
         rules.expect_current(one, claim, report)
         return one
 
-    def token(self, one: Subscription, wall: float) -> str:
-        return self.signing.token(Claim(one.name, one.generation), wall)
+    def token(self, one: Subscription) -> str:
+        return self.signing.token(Claim(one.name, one.generation), self._store.wall())
 
     def begin(self, one: Subscription) -> Wake:
         """A new generation; durable before anybody is told of it."""

@@ -45,6 +45,6 @@ async def open_service(folder: Path, store: Store, public_url: str, *, loopback:
     except DecodeError as error:
         raise DamagedError(f"{folder}: {error}") from None
     sender = HttpSender(loopback=loopback)
-    courier = Courier(store, known, sender, public_url, store.wall)
-    control = Control(known, public_url, store.wall, loopback=loopback)
+    courier = Courier(store, known, sender, public_url)
+    control = Control(known, public_url, loopback=loopback)
     return Service(control, known, courier, sender)

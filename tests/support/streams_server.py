@@ -12,6 +12,7 @@ import httpx
 
 from pkg.health import Readiness
 from pkg.httpserver import listen, serving
+from pkg.lifecycle import background
 from streams.app.access import Access
 from streams.app.asgi import StreamsApp
 from streams.app.live import Waiting
@@ -22,6 +23,7 @@ from streams.store.clock import Clock
 from streams.store.files import Files
 from streams.store.recovery import recover
 from streams.store.store import Store
+from streams.subscriptions.service import Service, open_service
 from streams.wal.committer import Committer
 from streams.wal.records import Appended
 
@@ -62,6 +64,7 @@ class Server:
     files: GatedFiles
     time: SetClock
     waiting: Waiting
+    workers: Service
 
 
 @asynccontextmanager
@@ -81,12 +84,15 @@ async def server(
     route = Hot(store, waiting, access or Access(), app.bodies)
     bound = listen("127.0.0.1:0")
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    workers = await open_service(root, store, url, loopback=True)
+    front = workers.front(app, access or Access(), app.bodies)
     try:
         async with (
-            serving(app, bound, protocol=direct(route)),
+            serving(front, bound, protocol=direct(route)),
             httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
+            background(workers.run),
         ):
-            yield Server(http, store, files, time, waiting)
+            yield Server(http, store, files, time, waiting, workers)
             files.gate.set()
             waiting.drain()
     finally:
