@@ -18,6 +18,7 @@ b'event: control\ndata:{"streamNextOffset":"7","streamClosed":true,"upToDate":tr
 import base64
 import json
 import re
+from functools import lru_cache
 
 from streams.protocol import jsonmode, media
 
@@ -35,6 +36,7 @@ def data(payload: bytes, content_type: str) -> bytes:
     return b"event: data\ndata:" + text + b"\n\n"
 
 
+@lru_cache(maxsize=64)  # all readers at the tail are told the same
 def control(next_offset: str, cursor: str, *, up_to_date: bool, closed: bool) -> bytes:
     """Where the reader stands; the last one of a closed stream has no cursor to come back with."""
     fields: dict[str, str | bool] = {"streamNextOffset": next_offset}

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 import structlog
@@ -81,11 +82,11 @@ class Committer:
         self._files = files
         self._next = next_lsn
         self._segment: Segment | None = None
-        self._waiting: list[Commit] = []
+        self._queue: SimpleQueue[Commit | None] = SimpleQueue()  # None: the end
+        self._left: list[Commit] = []  # taken from the queue, too many for one batch
         self.unsettled = 0  # commits handed over that the loop has not heard of again
         self._ended = False
         self._rotate = False
-        self._changed = threading.Condition()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self.broken: str | None = None
@@ -96,9 +97,7 @@ class Committer:
         """Raises BrokenError. The order of calls is the order of the log."""
         self.check()
         self.unsettled += 1
-        with self._changed:
-            self._waiting.append(commit)
-            self._changed.notify()
+        self._queue.put(commit)
 
     def future(self) -> "asyncio.Future[None]":
         return self._loop.create_future()
@@ -121,9 +120,7 @@ class Committer:
 
     def end(self) -> None:
         """Write what waits, then stop the thread; blocks for as long as that takes."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+        self._queue.put(None)
         self._thread.join()
         if self._segment is not None:
             self._segment.close()
@@ -135,12 +132,19 @@ class Committer:
 
     def _take(self) -> list[Commit]:
         """The next batch; empty at the end."""
-        with self._changed:
-            while not self._waiting and not self._ended:
-                self._changed.wait()
-            count = _fitting(self._waiting)
-            batch, self._waiting = self._waiting[:count], self._waiting[count:]
-            return batch
+        found = self._left
+        if not found and not self._ended:
+            found = self._arrived(1)
+        found += self._arrived(self._queue.qsize())
+        count = _fitting(found)
+        batch, self._left = found[:count], found[count:]
+        return batch
+
+    def _arrived(self, count: int) -> list[Commit]:
+        """That many from the queue; waits for them."""
+        found = [self._queue.get() for _ in range(count)]
+        self._ended = self._ended or None in found
+        return [one for one in found if one is not None]
 
     def _write(self, batch: Sequence[Commit]) -> str | None:
         if self.broken is not None:
