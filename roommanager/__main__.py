@@ -68,7 +68,7 @@ async def run(config: Config) -> None:
     ):
         rng = wiring.rng()
         view = View(etcd, rng)
-        deeds = Deeds(etcd, view, events, SOURCES.nonce, rng)
+        deeds = Deeds(etcd, view, events, SOURCES.nonce, SOURCES.now, rng)
         sources = SOURCES if events is SILENT else replace(SOURCES, deeds=deeds)
         allocator = Allocator(config.room_manager_policy, rng)
         vigil = Vigil(view, DirectProber(asking))

@@ -3,6 +3,9 @@
 Such a transaction puts a *call*, an id of its own, into something that it writes. When its answer
 is lost, etcd's history says whether it was carried out, whatever has been written over it since:
 the call stands there, or never will. Those who repeat a deed do so under another call.
+
+An event's time is when its transaction was sent: what others do because they saw it is later, by
+the same clock, however late the answer comes.
 """
 
 import random
@@ -56,9 +59,10 @@ UNTOLD = Untold()
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """``since``: no revision before this one can be the transaction's."""
+    """``at``: when it was sent; no revision before ``since`` can be the transaction's."""
 
     event: Event
+    at: str
     since: int
 
 
@@ -69,29 +73,31 @@ class Deeds:
         view: View,
         events: Events,
         call: Callable[[], str],
+        now: Callable[[], str],
         rng: random.Random,
     ) -> None:
         self._etcd = etcd
         self._view = view
         self._events = events
         self._call = call
+        self._now = now
         self._doubts: dict[str, Doubt] = {}
         self._queue: WorkQueue[str] = WorkQueue(rng, cap=CAP_SECONDS)
 
     @contextmanager
     def telling(self, event: Event, call: str = "") -> Iterator[str]:
-        call, since = call or self._call(), self._view.revision + 1
+        call, at, since = call or self._call(), self._now(), self._view.revision + 1
         try:
             yield call
         except AmbiguousError:
-            self._doubt(call, Doubt(event, since))
+            self._doubt(call, Doubt(event, at, since))
             raise
-        self._events.tell(event)
+        self._events.tell(event, at)
 
     def landed(self, call: str) -> None:
         doubt = self._doubts.pop(call, None)
         if doubt is not None:
-            self._events.tell(doubt.event)
+            self._events.tell(doubt.event, doubt.at)
 
     async def run(self) -> None:
         await controller.run(self._queue, self._settle, workers=1)

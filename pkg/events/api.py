@@ -6,15 +6,15 @@ from pkg.events.records import Event
 
 
 class Events(Protocol):
-    def tell(self, event: Event) -> None:
-        """Never waits and never raises: the room goes first."""
+    def tell(self, event: Event, at: str | None = None) -> None:
+        """Never waits and never raises: the room goes first. ``at``: RFC 3339; None: now."""
         ...
 
 
 class Silent:
     """Without a stream server nothing is told."""
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event, at: str | None = None) -> None:
         pass
 
 

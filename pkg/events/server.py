@@ -124,7 +124,12 @@ def stream_url(base: str, room_id: RoomId) -> str:
     >>> stream_url("http://s/v1/stream/", RoomId("blue"))
     'http://s/v1/stream/rooms/blue'
     """
-    return f"{base.rstrip('/')}/rooms/{room_id}"
+    return f"{rooms_url(base)}/{room_id}"
+
+
+def rooms_url(base: str) -> str:
+    """What all rooms' streams are under."""
+    return f"{base.rstrip('/')}/rooms"
 
 
 def _outcome(answer: httpx.Response, stamp: Stamp) -> Outcome:

@@ -85,8 +85,8 @@ class Teller:
         """Events that are still to be sent."""
         return self._backlog.left
 
-    def tell(self, event: Event) -> None:
-        text = line(event, self._me.now(), self._me.by)
+    def tell(self, event: Event, at: str | None = None) -> None:
+        text = line(event, at or self._me.now(), self._me.by)
         lost = self._backlog.add(event.room_id, text)
         if lost:
             self._dropped += lost

@@ -107,7 +107,7 @@ async def manager(
     etcd, rng = etcd or MemoryEtcd(store), random.Random(seed)
     view = View(etcd, rng)
     allocator = Allocator(Policy.TWO_CHOICES, rng)
-    deeds = Deeds(etcd, view, events, SOURCES.nonce, rng)
+    deeds = Deeds(etcd, view, events, SOURCES.nonce, SOURCES.now, rng)
     sources = SOURCES if events is SILENT else replace(SOURCES, deeds=deeds)
     wishes = Wishes(etcd, view, allocator, sources)
     vigil = Vigil(view, prober or FakeProber())

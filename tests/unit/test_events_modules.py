@@ -25,7 +25,7 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event, at: str | None = None) -> None:
         self.events.append(event)
 
     @property

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 class Heard:
     events: list[Event] = field(default_factory=list)
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event, at: str | None = None) -> None:
         self.events.append(event)
 
     @property
