@@ -84,12 +84,16 @@ class Stream:
 
 
 class State:
-    """``names`` and ``by_id`` as written, ``visible`` as durable; the hidden keep their names."""
+    """``names`` and ``by_id`` as written, ``visible`` as durable; the hidden keep their names.
+
+    ``mortal`` are those that may expire.
+    """
 
     def __init__(self) -> None:
         self.by_id: dict[int, Stream] = {}
         self.names: dict[str, Stream] = {}
         self.visible: dict[str, Stream] = {}
+        self.mortal: dict[int, Stream] = {}
         self.next_sid = 1
         self.notes: dict[str, str] = {}
 
@@ -114,6 +118,8 @@ class State:
             parent.forks += 1
         stream.ends_at = moment(record.expires_at)
         self.by_id[record.sid] = self.names[record.name] = stream
+        if record.ttl is not None or stream.ends_at is not None:
+            self.mortal[record.sid] = stream
         self.next_sid = max(self.next_sid, record.sid + 1)
 
     def _append(self, record: Appended) -> None:
@@ -128,6 +134,7 @@ class State:
 
     def _delete(self, sid: int) -> None:
         stream = self.by_id.pop(sid)
+        self.mortal.pop(sid, None)
         if self.names.get(stream.made.name) is stream:
             del self.names[stream.made.name]
         if stream.parent is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import structlog
 
@@ -28,6 +29,8 @@ from streams.wal.committer import Commit, Committer, Told, nobody, telling
 from streams.wal.records import Appended, Created, Noted, Record
 
 log = structlog.get_logger()
+
+SWEPT_AT_ONCE = 500
 
 R = TypeVar("R", Create, Append)
 
@@ -256,14 +259,12 @@ class Store:
                 self._submit(decide.delete(stream))
                 self.counts.expired += 1
 
-    def sweep(self) -> None:
-        """Remove what expired and nobody asked for."""
-        mortal = [
-            name
-            for name, stream in self.state.names.items()
-            if stream.made.ttl is not None or stream.made.expires_at is not None
-        ]
-        self._expire(mortal)
+    async def sweep(self) -> None:
+        """Remove what expired and nobody asked for; lets others run in between."""
+        mortal = [stream.made.name for stream in self.state.mortal.values()]
+        for at in range(0, len(mortal), SWEPT_AT_ONCE):
+            self._expire(mortal[at : at + SWEPT_AT_ONCE])
+            await anyio.lowlevel.checkpoint()
 
     async def checkpoint(self) -> None:
         """Fold finished parts of the log into the checkpoint; does nothing if there are none."""

@@ -27,7 +27,7 @@ class Upkeep:
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_SECONDS)
-            self._store.sweep()
+            await self._store.sweep()
 
     async def _fold(self) -> None:
         """Full parts of the log soon, the present one now and then."""

@@ -128,10 +128,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         self.model.expire()
-        self.portal.call(self._sweep)
-
-    async def _sweep(self) -> None:
-        self.store.sweep()
+        self.portal.call(self.store.sweep)
 
     @rule()
     def fold(self) -> None:
