@@ -66,7 +66,12 @@ def one_more(_self: Allocator, _capacity: int, taken: Collection[int]) -> int:
 
 
 async def in_two_steps(
-    etcd: Etcd, facts: RoomFacts, live: LiveMeta, place: Place, action: Reassign
+    etcd: Etcd,
+    facts: RoomFacts,
+    live: LiveMeta,
+    place: Place,
+    action: Reassign,
+    _lost: Place | None,
 ) -> int:
     """First the old assignment goes, then the new one comes."""
     key = f"/rooms/{facts.room_id}/livemeta"
@@ -90,9 +95,14 @@ REASSIGN = execute.reassign
 
 
 async def reassign_unasked(
-    etcd: Etcd, facts: RoomFacts, live: LiveMeta, place: Place, action: Reassign
+    etcd: Etcd,
+    facts: RoomFacts,
+    live: LiveMeta,
+    place: Place,
+    action: Reassign,
+    lost: Place | None,
 ) -> int:
-    return await REASSIGN(etcd, facts, live, place, replace(action, absent=False))
+    return await REASSIGN(etcd, facts, live, place, replace(action, absent=False), lost)
 
 
 def same_epoch(_facts: RoomFacts, live: LiveMeta) -> dict[str, Any]:
