@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from pkg.httpserver import Receive, Send
 from streams.app import reads
@@ -161,6 +162,8 @@ async def _follow(
             first = False
             if seen.closed and at >= seen.tail:
                 return
+            if at < seen.tail:  # a send to one who is gone waits for nothing: others may now
+                await anyio.lowlevel.checkpoint()
         else:
             await change.wait()
             store.touch(stream)

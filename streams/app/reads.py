@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import anyio.lowlevel
+
 from pkg.httpserver import Send
 from streams.app.answer import Answer, begin, deliver, put
 from streams.protocol import jsonmode, media
@@ -154,3 +156,4 @@ async def _pieces(store: Store, found: Range, send: Send, *, is_json: bool) -> N
         if is_json:
             data = jsonmode.inner(data[:-1]) + b"]" if last else jsonmode.inner(data)
         await put(send, data, more=not last)
+        await anyio.lowlevel.checkpoint()  # a send need not wait, and others shall not for long
