@@ -14,32 +14,30 @@ from time import perf_counter
 import anyio
 import uvloop
 
+from bench import streams_stay
 from bench.streams_window import Found, Job, Window
-from bench.streams_wire import Reply, Wire, answer, connected, each, request
+from bench.streams_wire import NEXT, TEXT, Reply, Wire, connected, each, request, tail
 
-NEXT = b"stream-next-offset"
-TEXT = {"Content-Type": "text/plain"}
 MARK = b"<m"
 MARK_BYTES = 10  # and eight digits
 WARM_UP_MESSAGES = 5
-FILLERS = 16  # connections that write a history
-FILL_BYTES = 4096
+FILLERS = 32  # connections that write a history
+FILL_BYTES = 16 * 1024
 JOIN_SECONDS = 1.0  # until a long-poll surely waits: nothing tells
 LAST_SECONDS = 5.0  # what was sent may take to arrive
 
 
-def path(job: Job, number: int = 0) -> str:
-    return f"/v1/stream/{job.name}-{number}"
-
-
-async def make(job: Job) -> None:
-    """The streams, each with its history. Raises UnexpectedAnswerError."""
-    wholes = [request("PUT", path(job, number), TEXT) for number in range(job.streams)]
-    await each(job.port, wholes, min(job.streams, FILLERS))
+async def fill(job: Job) -> Found:
+    """Make the streams, the first with its history. Raises UnexpectedAnswerError."""
+    window = Window(job.pid)
+    wholes = [request("PUT", job.path(number), TEXT) for number in range(job.streams)]
     size = min(job.history, FILL_BYTES)
-    if size:
-        whole = request("POST", path(job), TEXT, b"h" * size)
-        await each(job.port, (whole for _ in range(job.history // size)), FILLERS)
+    whole = request("POST", job.path(), TEXT, b"h" * size)
+    async with streams_stay.watched(job, window):
+        await each(job.port, wholes, min(job.streams, FILLERS))
+        if size:
+            await each(job.port, (whole for _ in range(job.history // size)), FILLERS)
+    return window.end()
 
 
 # -- append ---------------------------------------------------------------------------------
@@ -79,7 +77,7 @@ async def append(job: Job) -> Found:
     with ExitStack() as wires:
         for number in range(job.writers):
             own = range(number % job.streams, job.streams, min(job.writers, job.streams))
-            wholes = [request("POST", path(job, one), TEXT, body) for one in own]
+            wholes = [request("POST", job.path(one), TEXT, body) for one in own]
             wires.callback((await Writer(window, wholes).start(job.port)).close)
         return await window.count(job.seconds)
 
@@ -129,18 +127,18 @@ class Scanner:
 
 
 def event_reader(job: Job, offset: str) -> bytes:
-    return request("GET", f"{path(job)}?offset={offset}&live=sse", {})
+    return request("GET", f"{job.path()}?offset={offset}&live=sse", {})
 
 
 def long_poller(job: Job, offset: str) -> bytes:
-    return request("GET", f"{path(job)}?offset={offset}&live=long-poll", {})
+    return request("GET", f"{job.path()}?offset={offset}&live=long-poll", {})
 
 
 async def deliver(job: Job) -> Found:
     """One writer sends a message each interval; all readers wait for it. The time runs from
     sending the append until a reader has the message."""
     window = Window(job.pid)
-    arrivals, offset = Arrivals(window), await _tail(job)
+    arrivals, offset = Arrivals(window), await tail(job.port, job.path())
 
     def again(wire: Wire, reply: Reply) -> None:
         if reply.status != 200 or job.kind == "sse":
@@ -161,18 +159,13 @@ async def deliver(job: Job) -> Found:
         return window.end()
 
 
-async def _tail(job: Job) -> str:
-    found = await answer(job.port, request("GET", f"{path(job)}?offset=now", {}))
-    return found.header(NEXT).decode()
-
-
 async def _send(job: Job, arrivals: Arrivals) -> None:
     """One message after the other, then wait until all are there, but not for ever."""
     free = anyio.Semaphore(1)
     wire = await connected(job.port, lambda _, __: free.release())
     for _ in range(WARM_UP_MESSAGES + round(job.seconds / job.interval)):
         await free.acquire()
-        whole = request("POST", path(job), TEXT, arrivals.next_body(job.size))
+        whole = request("POST", job.path(), TEXT, arrivals.next_body(job.size))
         arrivals.goes_out()
         wire.ask(whole)
         await anyio.sleep(job.interval)
@@ -187,7 +180,7 @@ async def _send(job: Job, arrivals: Arrivals) -> None:
 
 async def read(job: Job) -> Found:
     """Readers that read the whole stream again and again; ``rate`` is in bytes."""
-    window, first = Window(job.pid), request("GET", f"{path(job)}?offset=-1", {})
+    window, first = Window(job.pid), request("GET", f"{job.path()}?offset=-1", {})
 
     def heard(wire: Wire, reply: Reply) -> None:
         if reply.status != 200:
@@ -199,30 +192,31 @@ async def read(job: Job) -> Found:
             wire.ask(first)
         else:
             offset = reply.header(NEXT).decode()
-            wire.ask(request("GET", f"{path(job)}?offset={offset}", {}))
+            wire.ask(request("GET", f"{job.path()}?offset={offset}", {}))
 
     with ExitStack() as wires:
         for _ in range(job.readers):
             wire = await connected(job.port, heard)
             wires.callback(wire.close)
             wire.ask(first)
-        return await window.count(job.seconds)
+        async with streams_stay.watched(job, window):
+            await anyio.sleep(job.seconds)
+        return window.end()
 
 
 async def run(job: Job) -> Found:
     """Raises UnexpectedAnswerError."""
     match job.kind:
         case "fill":
-            window = Window(job.pid)
-            window.begin()
-            await make(job)
-            return window.end()
+            return await fill(job)
         case "append":
             return await append(job)
         case "sse" | "long-poll":
             return await deliver(job)
         case "read":
             return await read(job)
+        case "follow" | "stall-sse" | "stall-read":
+            return await streams_stay.stay(job)
 
 
 def main() -> None:

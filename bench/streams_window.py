@@ -16,13 +16,16 @@ from bench.figures import percentile
 WARM_UP_SECONDS = 0.7
 SAMPLE_SECONDS = 0.1
 
-Kind: TypeAlias = Literal["append", "fill", "sse", "long-poll", "read"]
+Kind: TypeAlias = Literal[
+    "append", "fill", "sse", "long-poll", "read", "follow", "stall-sse", "stall-read"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """``pid``: the server's. ``name``: how its streams' names begin. ``size``: bytes of a message;
-    ``history``: bytes a stream holds beforehand; ``interval``: seconds between two messages."""
+    ``history``: bytes a stream holds beforehand; ``interval``: seconds between two messages;
+    ``probe``: appends to another stream meanwhile are what is timed."""
 
     kind: Kind
     port: int
@@ -35,6 +38,10 @@ class Job:
     readers: int = 1
     history: int = 0
     interval: float = 0.1
+    probe: bool = False
+
+    def path(self, number: int = 0) -> str:
+        return f"/v1/stream/{self.name}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +78,19 @@ class Window:
         self.begin()
         until = perf_counter() + seconds
         while (left := until - perf_counter()) > 0:
-            self.rss = max(self.rss, psutil.Process(self.pid).memory_info().rss)
             await anyio.sleep(min(SAMPLE_SECONDS, left))
+            self.look()
         return self.end()
+
+    def look(self) -> None:
+        self.rss = max(self.rss, psutil.Process(self.pid).memory_info().rss)
 
     def begin(self) -> None:
         self._began, self.open = _spent(self.pid), True
 
     def end(self) -> Found:
         self.open = False
-        self.rss = max(self.rss, psutil.Process(self.pid).memory_info().rss)
+        self.look()
         now = _spent(self.pid)
         return self._found([late - early for late, early in zip(now, self._began, strict=True)])
 

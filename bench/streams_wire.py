@@ -14,6 +14,8 @@ from bench.http import UnexpectedAnswerError
 
 HEAD_END = b"\r\n\r\n"
 NO_CONTENT = b"204"
+NEXT = b"stream-next-offset"
+TEXT = {"Content-Type": "text/plain"}
 UNTIL_CLOSED = 1 << 60
 
 
@@ -174,6 +176,12 @@ async def answer(port: int, whole: bytes) -> Reply:
         return await found
     finally:
         wire.close()
+
+
+async def tail(port: int, path: str) -> str:
+    """The offset where the stream ends now."""
+    found = await answer(port, request("GET", f"{path}?offset=now", {}))
+    return found.header(NEXT).decode()
 
 
 async def each(port: int, wholes: Iterable[bytes], connections: int) -> None:
