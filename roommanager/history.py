@@ -2,7 +2,7 @@
 here it only knows the address, and asks whether there is any.
 """
 
-from pkg.events.server import ServerAwayError, StreamServer, stream_url
+from pkg.events.server import ServerAwayError, StreamServer, rooms_url, stream_url
 from pkg.model import RoomId
 from roommanager.problems import Answer, ProblemError
 
@@ -13,6 +13,11 @@ class History:
     def __init__(self, server: StreamServer, url: str) -> None:
         self._server = server
         self._url = url
+
+    @property
+    def rooms(self) -> str:
+        """What a room's id is put behind, for the console; empty: no history is written."""
+        return rooms_url(self._url) if self._url else ""
 
     def address(self, room_id: RoomId) -> str:
         """Raises ProblemError."""

@@ -1,7 +1,7 @@
 """The pages for people (contract.md §5): console, studio, listen, and one for what is not there.
 
 Nothing of them comes from elsewhere, and their content security policy holds them to that. Only
-the studio may use the microphone and speak to gateways.
+the studio may use the microphone and speak to gateways, only the console to the stream server.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from pkg import keys
-from pkg.model import Gateway
 from roommanager import schemas
 from roommanager.assets import File
 from roommanager.context import Context
@@ -36,19 +35,19 @@ NO_ROOM = (
 routes = APIRouter()
 
 
-def policy(gateways: list[str]) -> str:
-    """``gateways``: origins that the page may speak to besides its own."""
-    return POLICY.format(connect=" ".join(["'self'", *gateways]))
+def policy(others: list[str]) -> str:
+    """``others``: origins that the page may speak to besides its own."""
+    return POLICY.format(connect=" ".join(["'self'", *others]))
 
 
-def origin(gateway: Gateway) -> str | None:
-    """Of its URL; None if it is none that a browser could open, or that fits into a header.
+def origin(url: str, scheme: str) -> str | None:
+    """None if it is none that a browser could open, or that fits into a header.
 
     >>> urls = ("wss://a.example:8081/ws", "http://a/ws", "ws://a b/ws", "ws://a;x/", "ws://[::1]:1")
-    >>> [origin(Gateway(url=u, host="", started_at="", instance_id="", pid=1)) for u in urls]
+    >>> [origin(url, "ws") for url in urls]
     ['wss://a.example:8081', None, None, None, 'ws://[::1]:1']
     """
-    found = re.match(r"(wss?://[A-Za-z0-9.:\[\]-]+)(?:/|\Z)", gateway.url, re.ASCII)
+    found = re.match(rf"({scheme}s?://[A-Za-z0-9.:\[\]-]+)(?:/|\Z)", url, re.ASCII)
     return found[1] if found else None
 
 
@@ -65,14 +64,15 @@ def add_pages(app: FastAPI) -> None:
 
 async def console(request: Request) -> Response:
     ctx: Context = request.app.state.context
-    return _answer(request, ctx.pages.index, _headers(policy([])))
+    streams = origin(ctx.history.rooms, "http")
+    return _answer(request, ctx.pages.index, _headers(policy([streams] if streams else [])))
 
 
 async def studio(request: Request) -> Response:
     ctx: Context = request.app.state.context
     if not keys.is_room_id(request.path_params["roomId"]):
         return missing(request, NO_ROOM)
-    origins = {found for g in ctx.view.gateways.values() if (found := origin(g))}
+    origins = {found for g in ctx.view.gateways.values() if (found := origin(g.url, "ws"))}
     return _answer(request, ctx.pages.studio, _headers(policy(sorted(origins)), "(self)"))
 
 
@@ -95,12 +95,14 @@ async def asset(request: Request) -> Response:
     return _answer(request, found, {**ALIKE, "Cache-Control": cache})
 
 
-@routes.get("/pages/config")
+@routes.get("/pages/config", response_model_exclude_none=True)
 async def config(ctx: Ctx, response: Response) -> schemas.PagesConfig:
-    """Open. Where the studio page finds a gateway."""
+    """Open. Where the studio finds a gateway, and the console a room's history."""
     response.headers["Cache-Control"] = "no-store"
-    found = {gateway.url for gateway in ctx.view.gateways.values() if origin(gateway)}
-    return schemas.PagesConfig(gateways=sorted(found))
+    found = {gateway.url for gateway in ctx.view.gateways.values() if origin(gateway.url, "ws")}
+    history = ctx.history.rooms
+    followed = history if origin(history, "http") else None
+    return schemas.PagesConfig(gateways=sorted(found), history=followed)
 
 
 def wanted(request: Request) -> bool:

@@ -248,6 +248,9 @@ class Kicked(Answer):
 
 class PagesConfig(Answer):
     gateways: list[str] = Field(description="where hosts connect; any of them will do")
+    history: str | None = Field(
+        None, description="with a room's id behind it: its stream; absent: no history is written"
+    )
 
 
 def room(facts: RoomFacts, public_url: str) -> Room:

@@ -16,10 +16,11 @@ const LINK = {
 
 let key = null;
 let following = null;
+let streams = null; // where rooms' histories are, if they are written
 const rooms = new Map();
 const modules = new Map();
 const actions = { act, ask };
-const card = new RoomCard(byId("room"), { ...actions, key: () => key });
+const card = new RoomCard(byId("room"), { ...actions, key: () => key, streams: () => streams });
 
 // --- the key ---
 
@@ -43,7 +44,8 @@ function askForKey(words = "") {
   byId("key").focus();
 }
 
-function open(given) {
+async function open(given) {
+  streams ??= (await call("GET", "/pages/config").catch(() => ({}))).history ?? null;
   key = given;
   sessionStorage.setItem(KEY, given);
   byId("key-form").hidden = true;

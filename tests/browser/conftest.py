@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from bench.chromium import launched
-from tests.browser.house import House
+from tests.browser.house import House, streams
 from tests.support import stack as stacks
 from tests.support.etcd import etcd_url
 
@@ -33,10 +33,12 @@ async def shared(
     namespace = f"/test-browser-{os.urandom(6).hex()}"
     async with AsyncExitStack() as house:
         enter = house.enter_async_context
-        stack = await enter(stacks.running(folder, etcd_url, namespace, mixers=2, gateways=2))
+        server, told = house.enter_context(streams(folder))
+        parts = stacks.running(folder, etcd_url, namespace, mixers=2, gateways=2, settings=told)
+        stack = await enter(parts)
         driver = await enter(async_playwright())
         browsers = {hertz: await enter(launched(driver, folder, hertz)) for hertz in (660, 440)}
-        yield House(stack, browsers)
+        yield House(stack, server, browsers)
 
 
 @pytest.fixture

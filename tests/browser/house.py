@@ -1,8 +1,9 @@
-"""An Onair, two browsers, the windows that one test opens, and what those complain of."""
+"""An Onair with its stream server, two browsers, the windows of one test, and their complaints."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
@@ -10,8 +11,10 @@ from bench.chromium import DESKTOP, PATIENCE_MS, Screen, somebody
 from bench.visitors import Listener, Studio
 from pkg import keys
 from pkg.model import Host, RoomId
+from tests.support import streams_process
 from tests.support.daemon import Daemon
 from tests.support.stack import Stack
+from tests.support.streams_process import Process
 
 REFUSED = "Failed to load resource"  # an answer of 4xx or 5xx, which pages ask for and deal with
 # Playwright tells no close code.
@@ -30,12 +33,26 @@ async def close_codes(page: Page) -> list[int]:
     return found
 
 
+@contextmanager
+def streams(folder: Path) -> Generator[tuple[Process, dict[str, str]]]:
+    """A stream server, and the settings by which daemons tell it rooms' histories."""
+    with streams_process.running(folder / "streams", folder / "streams.log") as server:
+        yield (
+            server,
+            {
+                "ONAIR_EVENTS_URL": server.streams,
+                "ONAIR_EVENTS_DIR": str(folder / "events"),
+            },
+        )
+
+
 @dataclass
 class House:
     """``browsers``: hertz of the microphone → browser. ``complaints``: of all pages, since the
     test began: errors in scripts, what the policy stopped, requests to elsewhere."""
 
     stack: Stack
+    streams: Process
     browsers: Mapping[int, Browser]
     complaints: list[str] = field(default_factory=list)
     _open: list[BrowserContext] = field(default_factory=list)
@@ -82,7 +99,7 @@ class House:
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self.api, "blob:", "data:")):
+        if not request.url.startswith((self.api, self.streams.streams, "blob:", "data:")):
             self.complaints.append(f"asked elsewhere: {request.url}")
 
     async def link(self, room: str, user: str, *grants: str, seconds: int = 3600) -> str:
@@ -100,11 +117,13 @@ class House:
         """In the studio, with the microphone open, not live."""
         return await Studio.enter(await self.somebody(hertz), await self.link(room, user, *grants))
 
-    async def console(self, screen: Screen = DESKTOP) -> Page:
-        """Signed in by the address that `up` prints."""
+    async def console(self, screen: Screen = DESKTOP, room: str = "") -> Page:
+        """Signed in by the address that `up` prints; with this room's card open."""
         page = await (await self.somebody(screen=screen)).new_page()
         await page.goto(f"{self.api}/#key={self.stack.site.api_key}")
         await expect(page.locator("#desk")).to_be_visible(timeout=PATIENCE_MS)
+        if room:
+            await page.get_by_role("button", name=room, exact=True).click()
         return page
 
     async def listener(self, room: str, screen: Screen = DESKTOP) -> Listener:

@@ -14,7 +14,7 @@ from playwright.async_api import Page, async_playwright, expect
 from bench.chromium import DESKTOP, PATIENCE_MS, PHONE, Screen, Theme, launched
 from bench.visitors import only, tone
 from cli.statedir import ROOT
-from tests.browser.house import House
+from tests.browser.house import House, streams
 from tests.support import stack as stacks
 from tests.support.etcd import cluster
 
@@ -29,16 +29,18 @@ REDUCED = "split[a][b];[a]palettegen=max_colors=64[p];[b][p]paletteuse=dither=no
 async def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, cluster(1) as servers:
         own = Path(scratch)
-        running = stacks.running(own, servers[0].url, "/pictures", mixers=2, gateways=1)
-        async with (
-            running as stack,
-            async_playwright() as driver,
-            launched(driver, own, 660) as first,
-            launched(driver, own, 440) as second,
-        ):
-            house = House(stack, {660: first, 440: second})
-            async with house.visits():
-                await draw(house, folder, own)
+        with streams(own) as (server, told):
+            url = servers[0].url
+            running = stacks.running(own, url, "/show", mixers=2, gateways=1, settings=told)
+            async with (
+                running as stack,
+                async_playwright() as driver,
+                launched(driver, own, 660) as first,
+                launched(driver, own, 440) as second,
+            ):
+                house = House(stack, server, {660: first, 440: second})
+                async with house.visits():
+                    await draw(house, folder, own)
 
 
 async def draw(house: House, folder: Path, scratch: Path) -> None:
@@ -48,7 +50,8 @@ async def draw(house: House, folder: Path, scratch: Path) -> None:
             await fit(page, screen)
             for theme in THEMES:
                 await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-                await take(page, scratch, folder / f"{name}-{size}-{theme}.png")
+                picture = folder / f"{name}-{size}-{theme}.png"
+                await take(page, scratch, picture, whole=name == "console")
     await together(folder)
 
 
@@ -65,9 +68,9 @@ async def show(house: House) -> dict[str, Page]:
     listener = await house.listener(ROOM)
     await listener.play()
     await only(listener.page, 660)
-    console = await house.console()
-    await console.get_by_role("button", name=ROOM, exact=True).click()
-    await expect(console.locator("#room")).to_contain_text("ben", timeout=PATIENCE_MS)
+    console = await house.console(room=ROOM)
+    for shown in (".people", ".history"):
+        await expect(console.locator(shown)).to_contain_text("ben", timeout=PATIENCE_MS)
     return {"console": console, "studio": ann.page, "listen": listener.page}
 
 
@@ -76,9 +79,10 @@ async def fit(page: Page, screen: Screen) -> None:
     await page.mouse.move(0, 0)  # nothing looks pointed at
 
 
-async def take(page: Page, scratch: Path, picture: Path) -> None:
+async def take(page: Page, scratch: Path, picture: Path, *, whole: bool) -> None:
+    """``whole``: what lies below the fold, too."""
     raw = scratch / picture.name
-    await page.screenshot(path=raw, animations="disabled")
+    await page.screenshot(path=raw, animations="disabled", full_page=whole)
     await ffmpeg("-i", str(raw), "-vf", REDUCED, str(picture))
 
 

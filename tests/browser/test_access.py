@@ -50,6 +50,7 @@ async def test_the_console(house: House) -> None:
     await page.get_by_label("Invite a host").fill("bob")
     await page.get_by_role("button", name="Make the link").click()
     await expect(page.locator("#room")).to_contain_text("live", timeout=PATIENCE_MS)
+    await expect(page.locator(".history")).to_contain_text("ann joined", timeout=PATIENCE_MS)
     found += await look_at(page, "a room")
     await page.get_by_role("button", name="Delete").click()
     found += await look_at(page, "a question")

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,8 +11,11 @@ import pytest
 from pkg import keys
 from pkg.errors import ConfigError
 from pkg.etcd.api import Delete, Put
+from pkg.events.server import StreamServer
 from pkg.model import Gateway
 from roommanager import assets
+from roommanager.api import create_app
+from roommanager.history import History
 from tests.support.inprocess import PAGES, InProcess, running
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +98,31 @@ async def test_only_the_studio_may_speak_to_the_gateways_that_are_there() -> Non
         again = await stage.public.get("/studio/blue")
         assert connects(again) == ["'self'", "ws://a.example:8081"]
         assert again.headers["etag"] != studio.headers["etag"], "else an old policy would be kept"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("", []),
+        ("https://history.example/v1/stream/", ["https://history.example"]),
+        ("http://[::1]:4437/v1/stream", ["http://[::1]:4437"]),
+        ("http://x; script-src *", []),
+    ],
+)
+async def test_only_the_console_may_speak_to_the_stream_server(
+    url: str, allowed: list[str]
+) -> None:
+    async with running() as stage, httpx.AsyncClient() as client:
+        history = History(StreamServer(client, url), url)
+        app = create_app(replace(stage.context, history=history))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://onair") as public:
+            assert connects(await public.get("/")) == ["'self'", *allowed]
+            for path in ("/studio/blue", "/listen/blue"):
+                assert connects(await public.get(path)) == ["'self'"]
+            config = (await public.get("/pages/config")).json()
+            told = {"history": f"{url.rstrip('/')}/rooms"} if allowed else {}
+            assert config == {"gateways": [], **told}
 
 
 async def test_who_has_it_is_not_sent_it_again() -> None:

@@ -3,6 +3,8 @@
 import { call, roomPath } from "./api.js";
 import { element, fill, say } from "./dom.js";
 import { button } from "./fleet.js";
+import { History } from "./history.js";
+import { Timeline } from "./timeline.js";
 import { ON_AIR, STATUS, ago } from "./words.js";
 
 const LOOK_MS = 3000;
@@ -17,9 +19,11 @@ export class RoomCard {
   #people = [];
   #invitation = element("div", { class: "stack", "data-key": "invitation" });
   #timer = 0;
+  #history = null;
+  #timeline = null;
   roomId = null;
 
-  /** tools: {act, ask, key} of the console. */
+  /** tools: {act, ask, key, streams} of the console; `streams()`: where rooms' histories are. */
   constructor(node, tools) {
     this.#node = node;
     this.#tools = tools;
@@ -30,6 +34,7 @@ export class RoomCard {
     this.#told = null;
     this.#people = [];
     this.#invitation.replaceChildren(...this.#inviteForm());
+    this.#follow();
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     this.#look();
@@ -40,8 +45,19 @@ export class RoomCard {
     this.#node.scrollIntoView({ block: "nearest" });
   }
 
+  /** Nothing is shown where no history is written. */
+  #follow() {
+    this.#history?.close();
+    const streams = this.#tools.streams();
+    this.#timeline = streams ? new Timeline(this.roomId) : null;
+    const changed = () => this.#timeline.draw(this.#history);
+    this.#history = streams ? new History(`${streams}/${this.roomId}`, changed) : null;
+    if (streams) changed();
+  }
+
   #close() {
     clearInterval(this.#timer);
+    this.#history?.close();
     this.roomId = null;
     this.#node.hidden = true;
   }
@@ -86,7 +102,8 @@ export class RoomCard {
       this.#present(),
       this.#invitation,
       this.#places(),
-      this.#timeline(),
+      this.#times(),
+      this.#timeline?.node,
     );
   }
 
@@ -116,7 +133,7 @@ export class RoomCard {
     );
   }
 
-  #timeline() {
+  #times() {
     const { createdAt, startedAt, onAirAt } = this.#room;
     const steps = [
       ["created", createdAt],
@@ -125,7 +142,7 @@ export class RoomCard {
     ].filter(([, time]) => time);
     const step = ([word, time]) =>
       element("li", {}, element("time", { datetime: time, title: time }, `${word} ${ago(time)}`));
-    const moved = this.#told?.moved;
+    const moved = this.#timeline ? null : this.#told?.moved; // the history says it
     return element(
       "ol",
       { class: "timeline small" },
