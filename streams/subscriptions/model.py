@@ -64,7 +64,10 @@ class Wake:
 
 @dataclass(slots=True)
 class Subscription:
-    """``next_attempt_at`` in Unix seconds, since it outlives the process (§7.1)."""
+    """``next_attempt_at`` in Unix seconds, since it outlives the process (§7.1).
+
+    ``fresh``: the only links that may have news, so that nobody looks at thousands of quiet ones.
+    """
 
     name: str
     config: Config
@@ -74,6 +77,7 @@ class Subscription:
     failures: int = 0
     next_attempt_at: float | None = None
     links: dict[str, Link] = field(default_factory=dict)
+    fresh: set[str] = field(default_factory=set)
 
     @property
     def status(self) -> str:
@@ -124,6 +128,7 @@ def load(notes: Mapping[str, str]) -> dict[str, Subscription]:
             if key[:2] == "l/":
                 owner, _, path = key[2:].partition("/")
                 found[owner].links[path] = Link(path, *value)
+                found[owner].fresh.add(path)
     except (ValueError, TypeError, KeyError) as error:
         raise DecodeError(f"a subscription cannot be read: {error}") from None
     return {one.name: one for one in found.values()}

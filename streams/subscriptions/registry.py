@@ -40,11 +40,11 @@ class Subscriptions:
         self.links = sum(len(one.links) for one in self.by_name.values())
         self.stirred: set[str] = set(self.by_name)
         self.news = anyio.Event()
-        self._followers: dict[str, set[str]] = {}
+        self._followers: dict[str, dict[str, Subscription]] = {}
         self._met: set[int] = set()
         for one in self.by_name.values():
             for path in one.links:
-                self._followers.setdefault(path, set()).add(one.name)
+                self._followers.setdefault(path, {})[one.name] = one
         self._meet_all()
         store.heard = self.hear
 
@@ -84,7 +84,8 @@ class Subscriptions:
         return made, True
 
     def _matching(self, config: Config) -> list[str]:
-        return [path for path in self.streams if _follows(config, path)]
+        there = [path for path, stream in self.streams.items() if not stream.durable.gone]
+        return [path for path in there if _follows(config, path)]
 
     def _expect_room(self, one: Subscription, paths: Sequence[str]) -> None:
         """Raises Denied 429."""
@@ -105,14 +106,15 @@ class Subscriptions:
 
     def _add(self, one: Subscription, link: Link) -> Link:
         one.links[link.path] = link
-        self._followers.setdefault(link.path, set()).add(one.name)
+        one.fresh.add(link.path)
+        self._followers.setdefault(link.path, {})[one.name] = one
         self.links += 1
         return link
 
     def _drop(self, one: Subscription, path: str) -> Noted:
         link = one.links.pop(path)
         followers = self._followers[path]
-        followers.discard(one.name)
+        del followers[one.name]
         if not followers:
             del self._followers[path]
         self.links -= 1
@@ -239,9 +241,10 @@ class Subscriptions:
             return
         with suppress(BrokenError):  # the next start will meet or miss the stream
             self._compare(stream)
-        for name in self._followers.get(stream.made.name, ()):
-            if self.by_name[name].wake is None:
-                self.stir(self.by_name[name])
+        for one in self._followers.get(stream.made.name, _NOBODY).values():
+            one.fresh.add(stream.made.name)
+            if one.wake is None:
+                self.stir(one)
 
     def _compare(self, stream: Stream) -> None:
         if stream.durable.gone:
@@ -275,7 +278,7 @@ class Subscriptions:
         """Gone: followed no more by patterns; who named it waits for another one."""
         self._met.discard(stream.sid)
         path = stream.made.name
-        followers = [self.by_name[name] for name in self._followers.get(path, ())]
+        followers = list(self._followers.get(path, _NOBODY).values())
         self._note([self._drop(one, path) for one in followers if not one.links[path].explicit])
 
 
@@ -285,6 +288,7 @@ def _follows(config: Config, path: str) -> bool:
     return matched and path != config.wake_stream
 
 
+_NOBODY: dict[str, Subscription] = {}
 _ALL = f"together {MAX_LINKS_TOGETHER}"
 
 

@@ -4,8 +4,9 @@
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from streams.protocol.offsets import token
@@ -81,19 +82,24 @@ def info(link: Link, streams: Streams) -> Info:
 
 def infos(one: Subscription, streams: Streams) -> list[Info]:
     """What a wake tells of: first what has news."""
-    found = sorted((info(link, streams) for link in one.links.values()), key=_pending_first)
-    return found[:MAX_LISTED]
+    found = {x.link.path: x for x in islice(_pending(one, streams), MAX_LISTED)}
+    quiet = (link for path, link in one.links.items() if path not in found)
+    others = [info(link, streams) for link in islice(quiet, MAX_LISTED - len(found))]
+    return [*found.values(), *others]
 
 
-def _pending_first(found: Info) -> bool:
-    return not found.pending
+def _pending(one: Subscription, streams: Streams) -> Iterator[Info]:
+    """Forgets on the way what has no news after all."""
+    for path in list(one.fresh):
+        found = info(one.links[path], streams) if path in one.links else None
+        if found is not None and found.pending:
+            yield found
+        else:
+            one.fresh.discard(path)
 
 
 def first_pending(one: Subscription, streams: Streams) -> str | None:
-    for link in one.links.values():
-        if info(link, streams).pending:
-            return link.path
-    return None
+    return next((found.link.path for found in _pending(one, streams)), None)
 
 
 def next_step(one: Subscription, streams: Streams, now: float, wall: float) -> Step:

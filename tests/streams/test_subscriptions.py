@@ -1,92 +1,36 @@
 """Subscriptions over HTTP: webhooks, pull-wake, fences, and what is left of them after a start."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from streams.app.access import Access
 from streams.store import check
+from streams.subscriptions.signing import Claim
 from streams.wal.records import Noted
-from tests.support.streams_server import Server, server
-from tests.support.webhooks import Receiver, receiving
+from tests.support.streams_server import server
+from tests.support.subscribing import (
+    JSON,
+    KEYS,
+    SUB,
+    S,
+    act,
+    becomes,
+    code,
+    cursors,
+    event,
+    failing,
+    of,
+    pulling,
+    subscribed,
+    told,
+    until,
+    wakes,
+)
+from tests.support.webhooks import receiving
 
 pytestmark = pytest.mark.anyio
-
-JSON = {"content-type": "application/json"}
-S = "/v1/stream/"
-SUB = f"{S}__ds/subscriptions/one"
-KEYS = f"{S}__ds/jwks.json"
-
-
-async def subscribed(found: Server, receiver: Receiver, **more: object) -> dict[str, Any]:
-    body = {"type": "webhook", "pattern": "events/*", "webhook": {"url": receiver.url}, **more}
-    answer = await found.http.put(SUB, json=body)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
-
-
-async def pulling(found: Server, **more: object) -> None:
-    await found.http.put(f"{S}wake", headers=JSON, content=b"[]")
-    body = {"type": "pull-wake", "pattern": "events/*", "wake_stream": "wake", **more}
-    answer = await found.http.put(SUB, json=body)
-    assert answer.status_code == 201, answer.text
-
-
-async def event(found: Server, path: str = "events/a") -> str:
-    """One message more; answers the tail."""
-    answer = await found.http.post(S + path, headers=JSON, content=b"1")
-    if answer.status_code == 404:
-        answer = await found.http.put(S + path, headers=JSON, content=b"1")
-    return answer.headers["stream-next-offset"]
-
-
-async def until(true: Callable[[], Awaitable[object]]) -> None:
-    with anyio.fail_after(30):
-        while not await true():
-            await anyio.sleep(0.02)
-
-
-async def told(found: Server) -> dict[str, Any]:
-    answer = await found.http.get(SUB)
-    assert answer.status_code == 200
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-async def becomes(found: Server, status: str) -> None:
-    async def is_so() -> bool:
-        return bool((await told(found))["status"] == status)
-
-    await until(is_so)
-
-
-async def cursors(found: Server) -> dict[str, str]:
-    return {link["path"]: link["acked_offset"] for link in (await told(found))["streams"]}
-
-
-async def wakes(found: Server) -> list[int]:
-    return [one["generation"] for one in (await found.http.get(f"{S}wake")).json()]
-
-
-async def act(
-    found: Server, action: str, token: str = "", **body: object
-) -> tuple[int, dict[str, Any]]:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    answer = await found.http.post(f"{SUB}/{action}", headers=headers, json=body)
-    return answer.status_code, answer.json() if answer.content else {}
-
-
-def of(wake: dict[str, Any], **more: object) -> dict[str, object]:
-    """What a report says of its wake."""
-    return {"wake_id": wake["wake_id"], "generation": wake["generation"], **more}
-
-
-def code(found: tuple[int, dict[str, Any]]) -> tuple[int, str]:
-    return found[0], found[1]["error"]["code"]
 
 
 async def test_who_says_done_has_acked_what_it_was_told_and_hears_of_the_rest(
@@ -125,6 +69,8 @@ async def test_a_callback_acks_once_and_is_then_fenced(tmp_path: Path) -> None:
         assert code(await act(found, "callback", token, **past)) == (409, "INVALID_OFFSET")
         assert code(await act(found, "callback", "x" + token, **of(wake)))[0] == 401
         assert code(await act(found, "callback", "", **of(wake))) == (401, "TOKEN_INVALID")
+        foreign = found.workers.known.signing.token(Claim("other", 1), found.time.seconds)
+        assert code(await act(found, "callback", foreign, **of(wake))) == (401, "TOKEN_INVALID")
         other = of(wake) | {"wake_id": "w_other"}
         assert code(await act(found, "callback", token, **other)) == (409, "FENCED")
         done = of(wake, acks=[{"stream": "events/a", "offset": tail}], done=True)
@@ -226,16 +172,6 @@ async def test_bytes_that_are_not_durable_wake_nobody(tmp_path: Path) -> None:
         await receiver.came(1)
 
 
-async def failing(found: Server, receiver: Receiver) -> tuple[str, dict[str, Any]]:
-    """A receiver that refused once; answers the stream's tail, and what it was told."""
-    await subscribed(found, receiver, streams=["named"])
-    receiver.status = 500
-    tail = await event(found)
-    hook = await receiver.came(1)
-    await becomes(found, "failed")
-    return tail, hook.body
-
-
 @pytest.mark.parametrize("fold", [False, True])
 async def test_what_was_known_is_known_after_a_start(tmp_path: Path, fold: bool) -> None:
     async with receiving() as receiver:
@@ -292,6 +228,15 @@ async def test_links_come_and_go_with_streams_and_wishes(tmp_path: Path) -> None
         await found.http.delete(f"{S}named")
         await found.http.delete(f"{S}events/old")
         assert list(await cursors(found)) == ["named"]
+
+
+async def test_what_is_gone_but_kept_for_its_forks_is_not_followed(tmp_path: Path) -> None:
+    async with server(tmp_path) as found:
+        await event(found)
+        await found.http.put(f"{S}fork", headers={"stream-forked-from": f"{S}events/a"})
+        await found.http.delete(f"{S}events/a")
+        await pulling(found)
+        assert await cursors(found) == {}
 
 
 async def test_a_cursor_of_a_stream_that_was_made_anew_counts_from_its_beginning(
