@@ -11,7 +11,7 @@ import anyio.to_thread
 import httpx
 
 from pkg.health import Readiness
-from pkg.httpserver import listen, serving
+from pkg.httpserver import GuardedProtocol, listen, serving
 from pkg.lifecycle import background
 from streams.app.access import Access
 from streams.app.asgi import StreamsApp
@@ -69,9 +69,14 @@ class Server:
 
 @asynccontextmanager
 async def server(
-    root: Path, access: Access | None = None, long_poll: float = LONG_POLL_SECONDS
+    root: Path,
+    access: Access | None = None,
+    long_poll: float = LONG_POLL_SECONDS,
+    *,
+    shortcut: bool = True,
 ) -> AsyncGenerator[Server]:
-    """Everything of ``streams.__main__`` but signals and settings."""
+    """Everything of ``streams.__main__`` but signals and settings; without ``shortcut`` all goes
+    through the app."""
     opened = await anyio.to_thread.run_sync(recover, root)
     files, time = GatedFiles(opened.layout.data), SetClock()
     opened = replace(opened, files=files)
@@ -88,7 +93,7 @@ async def server(
     front = workers.front(app, access or Access(), app.bodies)
     try:
         async with (
-            serving(front, bound, protocol=direct(route)),
+            serving(front, bound, protocol=direct(route) if shortcut else GuardedProtocol),
             httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
             background(workers.run),
         ):
