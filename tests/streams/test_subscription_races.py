@@ -21,9 +21,7 @@ async def test_nobody_is_told_of_a_generation_that_a_crash_could_take_back(
         found.files.gate.clear()
         known.begin(known.find("one"))
         with anyio.fail_after(30):
-            while (
-                found.store.unsettled < 2 and not receiver.hooks
-            ):  # its note, and who waits for it
+            while found.store.unsettled < 2 and not receiver.hooks:  # the note, and who waits
                 await anyio.sleep(0.01)
         assert receiver.hooks == []
         found.files.gate.set()
@@ -35,15 +33,18 @@ async def test_who_has_finished_has_not_failed_however_his_answer_ends(tmp_path:
         await subscribed(found, receiver)
         receiver.open, receiver.status = anyio.Event(), 500
         tail = await event(found)
-        wake = (await receiver.came(1)).body
+        wake, inside = (await receiver.came(1)).body, found.workers.known.find("one").wake
         acks = [{"stream": "events/a", "offset": tail}]
         done = of(wake, acks=acks, done=True)
         assert (await act(found, "callback", wake["callback_token"], **done))[0] == 200
         receiver.open.set()
+        with anyio.fail_after(30):
+            while inside is not None and inside.under_way:
+                await anyio.sleep(0.01)
+        assert (await told(found))["status"] == "active"
         receiver.status = 200
         await event(found)
         assert (await receiver.came(2)).body["generation"] == 2
-        assert (await told(found))["status"] == "active"
 
 
 async def test_an_answer_that_takes_longer_than_the_lease_is_a_failure(tmp_path: Path) -> None:
