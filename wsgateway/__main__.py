@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 from datetime import UTC, datetime
+from functools import partial
 
 from ulid import ULID
 
@@ -27,6 +28,7 @@ from wsgateway.presence import Presence
 from wsgateway.rooms import Rooms
 from wsgateway.server import House, Server
 from wsgateway.session import Session
+from wsgateway.spares import Spares
 
 # A connection is many small objects that live long: Python's own thresholds would have them
 # looked through again and again while others connect.
@@ -56,6 +58,7 @@ async def run(config: Config) -> None:
                     lambda: background(presence.run, ready=presence.registered.wait),
                     "two gateways of one id at work; hosts without a lock",
                 ),
+                Step("spares", around.spares.running, "hosts who wait longer"),
                 Step("hosts", server.letting_in, "hosts sent away after their keys' keeper"),
             ]
         )
@@ -74,6 +77,7 @@ def build(config: Config, etcd: Etcd, events: Events) -> House:
     )
     presence = Presence(etcd, config.gateway_id, me, rng, events)
     rooms = Rooms(etcd, presence, master, config.gateway_max_hosts, rng)
+    spares = Spares()
 
     def session(grant: Grant, fence: int) -> Session:
         servers = ice.of(grant.user, now=int(_since_1970()), until=grant.expires_at)
@@ -91,7 +95,15 @@ def build(config: Config, etcd: Etcd, events: Events) -> House:
             config.gateway_max_per_address,
             config.gateway_trusted_proxies,
         ),
-        around=Surroundings(presence, rooms, Alarms(), Metrics(), JanusBridge, _since_1970),
+        around=Surroundings(
+            presence,
+            rooms,
+            Alarms(),
+            Metrics(),
+            partial(JanusBridge, spares=spares),
+            _since_1970,
+            spares=spares,
+        ),
         session=session,
         now=wiring.now,
     )

@@ -43,6 +43,7 @@ from wsgateway.metrics import Metrics
 from wsgateway.presence import Presence
 from wsgateway.rooms import Rooms
 from wsgateway.rules import close
+from wsgateway.spares import Spares
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Surroundings:
     entries: Outages = field(
         default_factory=lambda: Outages("janus.entry_failed", "janus.entry_recovered")
     )
+    spares: Spares = field(default_factory=Spares)
 
 
 class Connection:
@@ -161,6 +163,8 @@ class Connection:
             anyio.current_time() + left, lambda: self.end(End.EXPIRED)
         )
         rooms.attach(self)
+        if url := rooms.janus_of(self.grant.room_id):
+            self._around.spares.expect(url)
         await self._listen()
 
     async def _listen(self) -> None:

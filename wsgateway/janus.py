@@ -5,10 +5,7 @@
 
 import anyio
 from anyio.abc import TaskGroup
-from websockets.typing import Subprotocol
 
-from pkg.janus import link
-from pkg.janus.link import Address, Limits
 from pkg.janus.wire import JanusUnavailableError
 from wsgateway.api import Tell
 from wsgateway.exchange import (
@@ -22,15 +19,15 @@ from wsgateway.exchange import (
     SetMuted,
     Trickle,
 )
+from wsgateway.spares import Spare, Spares, connected
 from wsgateway.stay import ENTER_SECONDS, NOT_IN, Stay
-
-LIMITS = Limits(message_bytes=1 << 20)  # a room of 1,000, told at once, is a fifth of that
 
 
 class JanusBridge:
     """``api.AudioBridge`` for a real Janus. ``tasks`` must outlive it."""
 
-    def __init__(self, tasks: TaskGroup, tell: Tell) -> None:
+    def __init__(self, tasks: TaskGroup, tell: Tell, spares: Spares) -> None:
+        self._spares = spares
         self._tasks = tasks
         self._tell = tell
         self._stay: Stay | None = None
@@ -38,7 +35,7 @@ class JanusBridge:
     async def enter(self, effect: Enter) -> Entered | EntryFailed:
         await self.exit()
         stay = self._stay = Stay(effect, self._tell)
-        self._tasks.start_soon(_hold, stay)
+        self._tasks.start_soon(_hold, stay, self._spares)
         with anyio.move_on_after(ENTER_SECONDS):
             await stay.decided.wait()
         entry = stay.begin()
@@ -66,18 +63,15 @@ class JanusBridge:
             await stay.end()
 
 
-async def _hold(stay: Stay) -> None:
+async def _hold(stay: Stay, spares: Spares) -> None:
     """Connect, join, and stay until that ends."""
-    address = Address(
-        stay.url,
-        Subprotocol("janus-protocol"),
-        expected="Janus WebSocket (see ws in janus.transport.websockets.jcfg)",
-        advice="is ONAIR_JANUS_MANAGER_WS_URL right, and Janus running?",
-    )
     try:
         with stay.scope:
-            async with link.opened(address, LIMITS, stay.hear) as opened:
-                await stay.run(opened)
+            spare = spares.take(stay.url) or Spare(await connected(stay.url))
+            try:
+                await stay.run(spare.link, spare.handle)
+            finally:
+                await spare.link.close()
     except JanusUnavailableError as error:
         stay.fail(Refusal.UNAVAILABLE, str(error))
     finally:

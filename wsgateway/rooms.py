@@ -122,6 +122,11 @@ class Rooms:
         if self._tokens.get(tenant.grant.token_id) is tenant:
             del self._tokens[tenant.grant.token_id]
 
+    def janus_of(self, room_id: RoomId) -> str | None:
+        """The URL of the Janus that a room is at, as far as we know it."""
+        room = self._rooms.get(room_id)
+        return room.seen.place.url if room and room.seen and room.seen.place else None
+
     # -- answers ---------------------------------------------------------------------------
 
     def is_void(self, grant: Grant) -> bool:

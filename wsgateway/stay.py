@@ -48,12 +48,28 @@ LATE = f"Janus let nobody in within {ENTER_SECONDS:g} s"
 NO_ANSWER = "Janus did not answer: try again"
 
 
-class _RefusedError(OnairError):
+class RefusedError(OnairError):
     """Janus answered, with a failure."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(messages.words(failure))
         self.failure = failure
+
+
+async def ask(link: Link, request: Body) -> Mapping[str, Any]:
+    """Raises JanusUnavailableError, RefusedError."""
+    reply = await link.request(request)
+    if reply.failure is not None:
+        raise RefusedError(reply.failure)
+    return reply.body
+
+
+async def attached(link: Link, session_id: int | None = None) -> Handle:
+    """A fresh handle, of a new session if none is named. Raises as ``ask``."""
+    if session_id is None:
+        session_id = messages.read_id(await ask(link, messages.creation()))
+    reply = await ask(link, messages.attachment(session_id))
+    return Handle(session_id, messages.read_id(reply))
 
 
 class Stay:
@@ -91,13 +107,15 @@ class Stay:
 
     # --- its life ---
 
-    async def run(self, opened: Link) -> None:
+    async def run(self, opened: Link, handle: Handle | None) -> None:
+        """``handle``: one that stands ready there."""
         self._link = opened
+        opened.on_event = self.hear
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._read)
             try:
                 async with anyio.create_task_group() as self._tasks:
-                    if await self._enter():
+                    if await self._enter(handle):
                         self.decided.set()
                         await self._keep_alive()
                     self.decided.set()
@@ -127,7 +145,7 @@ class Stay:
             while self._joining and not self._is_cut and self._handle is not None:
                 try:
                     await self._ask(messages.leave(self._handle))
-                except _RefusedError:
+                except RefusedError:
                     pass
                 except JanusUnavailableError:
                     continue
@@ -140,7 +158,7 @@ class Stay:
             with anyio.move_on_after(FAREWELL_SECONDS):
                 if self._lost is None and self._handle is not None:
                     await self._ask(messages.leave(self._handle))
-        except (JanusUnavailableError, _RefusedError) as error:
+        except (JanusUnavailableError, RefusedError) as error:
             log.debug("janus.farewell_failed", reason=str(error))
         finally:
             self.scope.cancel()
@@ -171,32 +189,30 @@ class Stay:
             except JanusUnavailableError as error:
                 log.info("janus.keepalive_unanswered", reason=str(error))
                 wait = KEEPALIVE_AGAIN_SECONDS
-            except _RefusedError as error:
+            except RefusedError as error:
                 self._lose(str(error))
 
     # --- joining ---
 
-    async def _enter(self) -> bool:
+    async def _enter(self, ready: Handle | None) -> bool:
         """Answers whether we are in; if not, ``_failure`` says why."""
         try:
-            self._session_id = messages.read_id(await self._ask(messages.creation()))
-            joined = await self._join()
+            handle = ready or await attached(self._link)
+            self._session_id = handle.session_id
+            joined = await self._join(handle)
             if any(map(self._is_later, joined.peers)):
                 self.fail(Refusal.UNAVAILABLE, TAKEN_OVER)
             else:
                 await self._put_out(joined)
-        except _RefusedError as error:
+        except RefusedError as error:
             self.fail(*messages.refusal(error.failure))
         except JanusUnavailableError as error:
             self.fail(Refusal.UNAVAILABLE, str(error))
         return self._failure is None
 
-    async def _join(self) -> Joined:
+    async def _join(self, handle: Handle) -> Joined:
         """Be in the room on a fresh handle. A former one's participant is there until let go."""
-        self._early = []
-        reply = await self._ask(messages.attachment(self._session_id))
-        self._handle = Handle(self._session_id, messages.read_id(reply))
-        self._offer = None
+        self._early, self._handle, self._offer = [], handle, None
         request = messages.join(self._handle, self._place, self._shown, muted=self._muted)
         joined = messages.read_joined(await self._ask_to_join(request))
         if self._crowd is None:
@@ -213,7 +229,7 @@ class Stay:
         self._joining = True
         try:
             reply = await self._ask(request)
-        except _RefusedError:
+        except RefusedError:
             self._joining = False
             raise
         self._joining = False
@@ -229,17 +245,17 @@ class Stay:
             if peer.user_id == self._effect.user_id and self._handle is not None:
                 try:
                     await self._ask(messages.kick(self._handle, self._place, peer.participant_id))
-                except _RefusedError as error:
+                except RefusedError as error:
                     log.warning("janus.kick_failed", reason=str(error))
 
     async def _renew(self) -> None:
         """A fresh handle in the place of one that has had its offer."""
         former = self._handle
-        await self._join()
+        await self._join(await attached(self._link, self._session_id))
         if former is not None:
             try:
                 await self._ask(messages.detachment(former))
-            except _RefusedError as error:
+            except RefusedError as error:
                 log.debug("janus.detach_failed", reason=str(error))
 
     async def _renew_after(self, lost: Handle | None) -> None:
@@ -248,7 +264,7 @@ class Stay:
                 return  # an offer was quicker
             try:
                 await self._renew()
-            except (JanusUnavailableError, _RefusedError) as error:
+            except (JanusUnavailableError, RefusedError) as error:
                 self._lose(str(error))
 
     # --- verbs ---
@@ -258,7 +274,7 @@ class Stay:
             try:
                 if self._offer is not None:
                     await self._renew()
-            except (JanusUnavailableError, _RefusedError) as error:
+            except (JanusUnavailableError, RefusedError) as error:
                 self._lose(str(error))
                 return OfferFailed(effect.offer, Refusal.UNAVAILABLE, NO_ANSWER)
             return await self._answer(effect)
@@ -270,7 +286,7 @@ class Stay:
         try:
             request = messages.configure(self._handle, muted=self._muted, sdp=effect.sdp)
             sdp = messages.read_answer(await self._ask(request))
-        except _RefusedError as error:
+        except RefusedError as error:
             return OfferFailed(effect.offer, Refusal.REFUSED, str(error))
         except JanusUnavailableError as error:
             log.warning("janus.offer_failed", reason=str(error))
@@ -282,7 +298,7 @@ class Stay:
             return  # of an offer that a later one replaced
         try:
             await self._ask(messages.trickle(self._handle, effect.candidate))
-        except (JanusUnavailableError, _RefusedError) as error:
+        except (JanusUnavailableError, RefusedError) as error:
             log.debug("janus.trickle_failed", reason=str(error))
 
     async def set_muted(self, *, muted: bool) -> None:
@@ -293,7 +309,7 @@ class Stay:
             self._muted = muted
             try:
                 await self._ask(messages.configure(self._handle, muted=muted))
-            except _RefusedError as error:
+            except RefusedError as error:
                 if error.failure.code != messages.NOT_IN_A_ROOM:  # hung up: we join anew, muted
                     self._lose(str(error))
             except JanusUnavailableError as error:
@@ -301,10 +317,7 @@ class Stay:
             self._say(*self._crowd.mute(muted=muted))
 
     async def _ask(self, request: Body) -> Mapping[str, Any]:
-        reply = await self._link.request(request)
-        if reply.failure is not None:
-            raise _RefusedError(reply.failure)
-        return reply.body
+        return await ask(self._link, request)
 
     # --- news ---
 

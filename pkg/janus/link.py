@@ -14,6 +14,7 @@ import anyio
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from pkg.janus import wire
@@ -60,7 +61,8 @@ class _Waiting:
 class Link:
     """Requests over one socket. ``read`` must run beside them, and ends with the socket.
 
-    ``on_event`` hears what Janus says unasked; it must neither wait nor raise.
+    ``on_event`` hears what Janus says unasked; it must neither wait nor raise. It may be another
+    one later.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Link:
         self._credentials = credentials
         self._deadline = limits.deadline
         self._slots = anyio.Semaphore(limits.in_flight)
-        self._on_event = on_event
+        self.on_event = on_event
         self._numbers = itertools.count(1)
         self._waiting: dict[str, _Waiting] = {}
         self._end: str | None = None  # why no reply will come any more
@@ -107,19 +109,22 @@ class Link:
                 reply.exception()  # if sending failed, nobody awaited it: it is no news
 
     async def read(self) -> str:
-        """Hand out replies until the socket ends; answers why. Requests still waiting fail."""
+        """Hand out replies until the socket ends; answers why. Requests still waiting fail.
+
+        Cancelled, it may be called again, by whoever has the link then: nothing is lost.
+        """
         end = "the connection to Janus ended"
         try:
             async for text in self._socket:
                 self._deliver(text)
+            self._end = end
         except ConnectionClosed as error:
-            end = _closing_words(error)
+            self._end = end = _closing_words(error)
         finally:
             self._fail_waiting(end)
         return end
 
     def _fail_waiting(self, end: str) -> None:
-        self._end = end
         for waiting in self._waiting.values():
             if not waiting.reply.done():
                 waiting.reply.set_exception(JanusUnavailableError(end))
@@ -127,8 +132,8 @@ class Link:
     def _deliver(self, text: str | bytes) -> None:
         try:
             message = wire.read(text)
-            if self._on_event is not None and "transaction" not in message:
-                self._on_event(message)
+            if self.on_event is not None and "transaction" not in message:
+                self.on_event(message)
             else:
                 self._hand_out(message)
         except MalformedReplyError as error:
@@ -142,8 +147,15 @@ class Link:
         if not wire.is_promise(message, waiting.request):
             waiting.reply.set_result(reply)
 
+    @property
+    def is_open(self) -> bool:
+        """As far as is known, also while nobody reads."""
+        return self._socket.state is State.OPEN
+
     async def close(self) -> None:
-        await self._socket.close()
+        """Also of who is cancelled, else the transport leaks; takes close_timeout at most."""
+        with anyio.CancelScope(shield=True):
+            await self._socket.close()
 
 
 class DirectConnect(connect):
@@ -158,6 +170,15 @@ async def opened(
     address: Address, limits: Limits, on_event: OnEvent | None = None
 ) -> AsyncGenerator[Link]:
     """Connect; raises JanusUnavailableError in words that say what to check."""
+    link = await connected(address, limits, on_event)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def connected(address: Address, limits: Limits, on_event: OnEvent | None = None) -> Link:
+    """A link that its holder closes. Raises JanusUnavailableError, as ``opened``."""
     try:
         socket = await DirectConnect(
             address.url,
@@ -172,13 +193,7 @@ async def opened(
         )
     except (OSError, TimeoutError, WebSocketException, ValueError, OverflowError) as error:
         raise JanusUnavailableError(_connecting_words(address, error)) from None
-    try:
-        yield Link(socket, address.credentials, limits, on_event)
-    finally:
-        with anyio.CancelScope(
-            shield=True
-        ):  # else the transport leaks; takes close_timeout at most
-            await socket.close()
+    return Link(socket, address.credentials, limits, on_event)
 
 
 def _connecting_words(address: Address, error: Exception) -> str:

@@ -33,6 +33,7 @@ from wsgateway.exchange import (
     Place,
 )
 from wsgateway.janus import JanusBridge
+from wsgateway.spares import Spares
 
 MARKER = Marker(ModuleId("j1"), RoomId("blue"), Epoch(7))
 NUMBER = 123456
@@ -162,12 +163,13 @@ class RealStage:
         self.process = process
         self.place = Place(process.settings.ws_url, NUMBER, Epoch(7), "pin", "secret")
         self.callers: list[Caller] = []
+        self.spares = Spares()
         self._driver = driver
         self._connection = 1
         self._tasks = tasks
 
     def host(self, user_id: str) -> Host:
-        return Host(user_id, self.place, lambda tell: JanusBridge(self._tasks, tell))
+        return Host(user_id, self.place, lambda tell: JanusBridge(self._tasks, tell, self.spares))
 
     async def publish(self, host: Host, hertz: float = 440.0) -> None:
         host.caller = await self.offered(host, hertz)

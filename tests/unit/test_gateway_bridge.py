@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.typing import Subprotocol
+from websockets.asyncio.server import ServerConnection
 
-from pkg.model import Epoch
-from wsgateway.exchange import Enter, Entered, EntryFailed, Event, Place
+from tests.support.janus_socket import janus, said
+from wsgateway.exchange import Enter, Entered, EntryFailed, Event
 from wsgateway.janus import JanusBridge
+from wsgateway.spares import Spares
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +23,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def _said(**data: Any) -> dict[str, Any]:
-    return {"janus": "event", "sender": 2, "plugindata": {"data": data}}
-
-
 async def _destroy_while_joined(socket: ServerConnection) -> None:
     """A participant of ann's is there already, and the room goes while she joins."""
     async for text in socket:
@@ -36,8 +30,8 @@ async def _destroy_while_joined(socket: ServerConnection) -> None:
         body = request.get("body", {})
         answer: dict[str, Any] = {"janus": "success", "data": {"id": 2}}
         if body.get("request") == "join":
-            await socket.send(json.dumps(_said(audiobridge="destroyed", room=1)))
-            answer = _said(audiobridge="joined", room=1, id=9, participants=[STALE])
+            await socket.send(json.dumps(said(audiobridge="destroyed", room=1)))
+            answer = said(audiobridge="joined", room=1, id=9, participants=[STALE])
         await socket.send(json.dumps(answer | {"transaction": request["transaction"]}))
 
 
@@ -54,17 +48,9 @@ class Busy:
             if request.get("body", {}).get("request") == "join":
                 self.busy.set()
                 await self.free.wait()
-                answer = _said(audiobridge="joined", room=1, id=9, participants=[])
+                answer = said(audiobridge="joined", room=1, id=9, participants=[])
             await socket.send(json.dumps(answer | {"transaction": request["transaction"]}))
         self.closed.set()
-
-
-@asynccontextmanager
-async def janus(serves: Callable[[ServerConnection], Awaitable[None]]) -> AsyncGenerator[Place]:
-    protocol = Subprotocol("janus-protocol")
-    async with serve(serves, "127.0.0.1", 0, subprotocols=[protocol]) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        yield Place(f"ws://127.0.0.1:{port}", 1, Epoch(1), "pin", "secret")
 
 
 async def test_a_room_that_is_destroyed_while_a_host_enters_is_a_failed_entry() -> None:
@@ -73,7 +59,7 @@ async def test_a_room_that_is_destroyed_while_a_host_enters_is_a_failed_entry() 
         asyncio.timeout(30),
         anyio.create_task_group() as tasks,
     ):
-        bridge = JanusBridge(tasks, lambda _: None)
+        bridge = JanusBridge(tasks, lambda _: None, Spares())
         entry = await bridge.enter(Enter(1, place, "ann", None, muted=False))
         assert isinstance(entry, EntryFailed)
         assert "destroyed" in entry.words
@@ -84,7 +70,7 @@ async def test_a_session_does_not_end_before_its_join_is_answered() -> None:
     """Janus 1.1.2 crashes then, and takes all its rooms with it (docs/decisions/0013)."""
     busy = Busy()
     async with janus(busy) as place, asyncio.timeout(30), anyio.create_task_group() as tasks:
-        bridge = JanusBridge(tasks, lambda _: None)
+        bridge = JanusBridge(tasks, lambda _: None, Spares())
         async with anyio.create_task_group() as entering:
             entering.start_soon(bridge.enter, Enter(1, place, "ann", None, muted=False))
             await busy.busy.wait()
@@ -100,7 +86,7 @@ async def test_what_janus_says_to_one_who_has_gone_starts_nothing() -> None:
     free = Busy()
     free.free.set()
     async with janus(free) as place, asyncio.timeout(30), anyio.create_task_group() as tasks:
-        bridge = JanusBridge(tasks, lambda _: None)
+        bridge = JanusBridge(tasks, lambda _: None, Spares())
         assert isinstance(await bridge.enter(Enter(1, place, "ann", None, muted=False)), Entered)
         stay = bridge._stay
         await bridge.exit()
@@ -119,7 +105,7 @@ class Forgetful:
             request = json.loads(text)
             answer: dict[str, Any] = {"janus": "success", "data": {"id": 2}}
             if request.get("body", {}).get("request") == "join":
-                answer = _said(audiobridge="joined", room=1, id=9, participants=[])
+                answer = said(audiobridge="joined", room=1, id=9, participants=[])
             if request["janus"] == "keepalive":
                 self.asked += 1
                 answer = {"janus": "ack"}
@@ -134,7 +120,7 @@ async def test_one_keepalive_without_an_answer_costs_nobody_his_place() -> None:
     told: list[Event] = []
     serves = Forgetful()
     async with janus(serves) as place, anyio.create_task_group() as tasks:
-        bridge = JanusBridge(tasks, told.append)
+        bridge = JanusBridge(tasks, told.append, Spares())
         assert isinstance(await bridge.enter(Enter(1, place, "ann", None, muted=False)), Entered)
         with anyio.fail_after(60):
             while serves.asked < 2:
