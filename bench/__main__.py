@@ -26,6 +26,7 @@ from bench import (
     report_streams,
     sockets,
     streams,
+    streams_memory,
     streams_servers,
     throughput,
 )
@@ -226,26 +227,37 @@ def throng(
 def stream(
     *,
     reference: Annotated[bool, typer.Option("--reference", help="Node's, too, by turns")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="only what stays in memory")] = False,
     seconds: Annotated[float, typer.Option(min=1, max=40, help="of each turn")] = 5.0,
     runs: Annotated[int, typer.Option(min=1, help="turns of each side")] = 3,
     only: Annotated[str, typer.Option(help="rows whose name holds this")] = "",
 ) -> None:
-    """The stream server: appends, delivery and catch-up; with --reference beside Node's."""
+    """The stream server: appends, delivery, catch-up, growth; with --reference beside Node's."""
     rows = [row for row in streams.ROWS if only in row.name]
     sides = streams_servers.ALL if reference else [streams_servers.OURS]
     if not rows:
         raise typer.BadParameter(f"--only {only}: no row is named so")
 
-    async def measure() -> bool:
+    async def compare() -> bool:
         if reference:
             with Progress("installing the reference", None):
                 await anyio.to_thread.run_sync(streams_servers.prepare_reference)
         with Progress("turns", len(rows) * len(sides) * runs) as progress:
             found = await streams.measure(rows, sides, runs, seconds, progress.step)
-        return report_streams.compared(console, found)
+        good = report_streams.compared(console, found)
+        if not only:
+            with Progress("sizes", len(streams_memory.SIZES) * runs) as progress:
+                sizes = await streams_memory.sizes(runs, seconds, progress.step)
+            report_streams.sized(console, sizes)
+        return good
 
-    turn = seconds + streams.JOB_SECONDS
-    raise typer.Exit(run_alone(measure, LIMIT_SECONDS + len(rows) * len(sides) * runs * turn))
+    async def remember() -> bool:
+        with Progress("memory", streams_memory.MEMORY_LINES) as progress:
+            kept = await streams_memory.memory(progress.step)
+        return report_streams.memory(console, kept)
+
+    limit = streams.JOB_SECONDS * (len(rows) + len(streams_memory.SIZES)) * len(sides) * runs
+    raise typer.Exit(run_alone(remember if memory else compare, limit))
 
 
 def run(

@@ -1,22 +1,27 @@
-"""The tables of `bench streams`: our stream server beside the reference, and beside the disk."""
+"""The tables of `bench streams`: our stream server beside the reference, and beside the disk; how
+it grows; what stays in its memory."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.figures import ms, percentile
+from bench.figures import Goal, ms, percentile
 from bench.streams import DISK, Measured
+from bench.streams_memory import Kept, Sized
 from bench.streams_servers import OURS
 
 MEGA = 1e6
+STALL_GOAL = Goal(at_most=0.25)  # seconds an append may take while others fill, read or stall
 
 
 def compared(console: Console, found: Sequence[Measured]) -> bool:
     """One line a side: median (least to most), ours as a multiple of it, CPU; then the goal."""
     table = Table(title=f"streams, {len(found[0].sides[OURS])} runs of each in turns")
-    for column in ("", "side", "median", "range", "Onair / it", "CPU server", "CPU load"):
-        table.add_column(column, justify="left" if column in {"", "side"} else "right")
+    table.add_column("", no_wrap=True)
+    table.add_column("side", no_wrap=True)
+    for column in ("median", "range", "Onair / it", "CPU server", "CPU load"):
+        table.add_column(column, justify="right", no_wrap=True)
     for measured in found:
         ours = percentile(measured.values(OURS), 0.5)
         for side in measured.sides:
@@ -62,3 +67,36 @@ def _verdict(console: Console, measured: Measured) -> bool:
         + (f", {errors} errors" if errors else "")
     )
     return goal.reached(value) and not errors
+
+
+def sized(console: Console, found: Sequence[Sized]) -> None:
+    """Appends a second to what is there already, and memory: new, filled, in the end."""
+    table = Table(title=f"64 writers of 100 B, {len(found[0].runs)} runs of each")
+    table.add_column("there already", no_wrap=True)
+    for column in ("append/s", "range", "memory: new", "filled", "then"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in found:
+        rates = [run.rate for run in one.runs]
+        row = (f"{percentile(rates, 0.5):.0f}", f"{min(rates):.0f} to {max(rates):.0f}")
+        table.add_row(one.size.name, *row, *(_mb(rss) for rss in one.rss))
+    console.print(table)
+
+
+def _mb(size: float) -> str:
+    return f"{size / MEGA:.0f} MB"
+
+
+def memory(console: Console, found: Sequence[Kept]) -> bool:
+    """Resident memory before, at the most, afterwards; what another writer waited meanwhile."""
+    table = Table(title="the server's memory, and one writer beside it")
+    table.add_column("", no_wrap=True)
+    for column in ("before", "most", "afterwards", "append p99", "longest"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in found:
+        sizes = (one.before, one.found.rss, one.after)
+        waits = (ms(one.found.p99), ms(one.found.worst))
+        table.add_row(one.name, *(_mb(size) for size in sizes), *waits)
+    console.print(table)
+    worst = max(one.found.worst for one in found)
+    console.print(f"longest append {ms(worst)}, goal in seconds {STALL_GOAL.words(worst)}")
+    return STALL_GOAL.reached(worst) and not any(one.found.errors for one in found)

@@ -15,6 +15,7 @@ READERS = 1_000
 STALLED = 100
 STREAMS = 10_000
 STALL_SECONDS = 10.0
+MEMORY_LINES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,6 @@ async def _sized(size: Size, runs: int, seconds: float, told: Callable[[], None]
 
 def _job(server: Server, name: str) -> Job:
     return Job("fill", server.port, server.pid, name, probe=True)
-
-
-MEMORY_LINES = 6
 
 
 async def memory(told: Callable[[], None]) -> list[Kept]:
