@@ -165,7 +165,7 @@ async def test_a_poll_is_woken_by_an_append_of_any_size(tmp_path: Path, size: in
 
 
 async def test_a_caller_who_leaves_waits_no_more(tmp_path: Path) -> None:
-    async with server(tmp_path) as found:
+    async with server(tmp_path, long_poll=600) as found:
         await found.http.put(A, headers=TEXT, content=b"one,")
         host, port = found.http.base_url.host, found.http.base_url.port or 0
         async with await anyio.connect_tcp(host, port) as stream:
