@@ -31,6 +31,7 @@ from wsgateway.exchange import (
     Exit,
     Note,
     Offer,
+    PeopleNews,
     Received,
     Send,
     SetMuted,
@@ -51,6 +52,7 @@ MAX_QUEUED_BYTES = 256 * 1024
 MAX_WAITING_VERBS = 256  # a client is held to 20 frames a second, a verb to 10 s
 SETTLE_SECONDS = 5.0
 FREE_SECONDS = 1.0
+NEWS_SECONDS = 0.02  # that others came, talk, go
 EXIT_SECONDS = 1.0
 
 GONE = Close(1000, "")  # the socket ended first: nobody reads it
@@ -94,6 +96,7 @@ class Connection:
         self._socket = socket
         self._session = session
         self._events: deque[Event] = deque()
+        self._news: list[Event] = []
         self._handling = False
         self._closing: Close | None = None
         self._scope = anyio.CancelScope()
@@ -107,6 +110,7 @@ class Connection:
         self._janus_left = anyio.Event()
         self._expiry: Alarm | None = None
         self._wake: Alarm | None = None
+        self._news_due: Alarm | None = None
 
     async def run(self) -> None:
         """Until the host leaves, or is to go. His key is free before his socket is closed."""
@@ -177,7 +181,7 @@ class Connection:
                 self.tell(Received(frame))
 
     async def _end(self) -> None:
-        for alarm in (self._expiry, self._wake):
+        for alarm in (self._expiry, self._wake, self._news_due):
             if alarm is not None:
                 alarm.cancel()
         self._around.rooms.detach(self)
@@ -236,6 +240,30 @@ class Connection:
 
     # -- Janus -----------------------------------------------------------------------------
 
+    def _hear(self, event: Event) -> None:
+        """What comes of Janus, in its order."""
+        if isinstance(event, PeopleNews):
+            self._put_off(event)
+        else:
+            self._tell_news()
+            self.tell(event)
+
+    def _put_off(self, event: Event) -> None:
+        """Who enters is told so before all others, some of whom share this loop, hear of him."""
+        if self._leaving:
+            return
+        if not self._news:
+            due = anyio.current_time() + NEWS_SECONDS
+            self._news_due = self._around.alarms.set(due, self._tell_news)
+        self._news.append(event)
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, []
+        if self._news_due is not None:
+            self._news_due.cancel()
+        for event in news:
+            self.tell(event)
+
     def _queue(self, verb: Verb) -> None:
         if isinstance(verb, Enter | Exit):
             self._verbs.clear()
@@ -263,13 +291,13 @@ class Connection:
             verb, answer = self._verbs.popleft(), None
             self._doing = verb
             with anyio.CancelScope() as self._under_way:
-                bridge = self._bridge = self._bridge or self._around.bridges(tasks, self.tell)
+                bridge = self._bridge = self._bridge or self._around.bridges(tasks, self._hear)
                 answer = await _ask(bridge, verb)
             self._doing = None
             if isinstance(verb, Enter):
                 self._tell_entry(verb, answer)
             if answer is not None:
-                self.tell(answer)
+                self._hear(answer)
             self._write_note()
         self._under_way = None
         if self._leaving:

@@ -21,8 +21,12 @@ from wsgateway.exchange import (
     Entered,
     Event,
     MediaLost,
+    MediaUp,
     Note,
     Offer,
+    Peer,
+    PeerLeft,
+    PeersSeen,
     Place,
     Received,
     RoomSeen,
@@ -139,6 +143,27 @@ async def test_a_janus_that_lets_nobody_in_is_told_of_once(
             wants(call, enter(attempt))
             await until(lambda n=attempt: enter(n) in janus.done)  # type: ignore[misc]
         assert capsys.readouterr().out.count("wrong pin") == 1
+
+
+async def test_news_of_others_wait_a_moment_but_keep_their_place() -> None:
+    """Else who enters would be told so only after all others of this gateway had heard of him."""
+    came, went = PeersSeen(1, (Peer(2, "bob"),)), PeerLeft(1, 2)
+    async with scene() as (part, call, _):
+        wants(call, enter(1))
+        janus = await bridge(part)
+        await until(lambda: bool(call.session.heard(Entered)))
+        janus.tell(came)
+        assert not call.session.heard(PeersSeen)
+        await until(lambda: call.session.events[-1] == came, within=0.1)
+        janus.tell(went)
+        janus.tell(MediaUp(1))
+        assert call.session.events[-2:] == [went, MediaUp(1)]
+        janus.tell(came)
+        call.socket.hang_up()
+        await call.over.wait()
+        janus.tell(went)
+        await anyio.sleep(1.0)
+        assert call.session.events[-1] == MediaUp(1)
 
 
 async def test_news_of_janus_reaches_the_session_at_once() -> None:
