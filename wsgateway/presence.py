@@ -50,6 +50,7 @@ WORKERS = 16
 RETRY_CAP_SECONDS = 2.0
 UNSURE_SECONDS = 8.0  # longer than etcd lets a request wait, and so a write that nobody saw end
 RESIGN_SECONDS = 1.0
+NOTE_SECONDS = 0.1  # from what we heard to its key
 
 
 class Presence:
@@ -137,14 +138,18 @@ class Presence:
             self._queue.add(claim.host.connection)
 
     def note(self, claim: Claim, status: HostStatus, display: str | None, *, muted: bool) -> None:
-        """Have it written; of several soon after each other only the last is."""
+        """Have it written; of several soon after each other only the last is.
+
+        Who joins is busy, and live a moment later: that can wait. For a mute its caller waits.
+        """
+        is_urgent = muted != claim.host.muted
         update = {"status": status, "display": display, "muted": muted}
         claim.host = claim.host.model_copy(update=update)
         if status is not HostStatus.CONNECTED and not (claim.joined or claim.over):
             claim.joined = True
             host = claim.host
             self._events.tell(HostJoined(room_id=host.room_id, user_id=host.user_id))
-        self._queue.add(claim.host.connection)
+        self._queue.add_after(claim.host.connection, 0.0 if is_urgent else NOTE_SECONDS)
 
     def doubt(self, claim: Claim) -> None:
         """Our copy of etcd shows something else there: look."""

@@ -26,7 +26,7 @@ from pkg.model import Gateway, Host, HostStatus
 from tests.support.gateway_parts import Losses, claim, gateway, holder, running
 from tests.support.virtual import until
 from wsgateway.lock import Claim
-from wsgateway.presence import Presence
+from wsgateway.presence import NOTE_SECONDS, Presence
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +93,21 @@ async def test_what_changes_of_a_host_is_written_once() -> None:
         assert (host(store).display, host(store).muted) == ("Ann", False)
         await anyio.sleep(60)
         assert store.revision == before + 1
+
+
+async def test_who_joins_and_is_live_a_moment_later_is_written_once_but_a_mute_at_once() -> None:
+    store = MemoryStore()
+    async with running(store) as part:
+        mine = claim()
+        await part.presence.take(mine, takeover=False)
+        before = store.revision
+        part.presence.note(mine, HostStatus.JOINED, "Ann", muted=False)
+        await anyio.sleep(NOTE_SECONDS * 0.6)
+        part.presence.note(mine, HostStatus.LIVE, "Ann", muted=False)
+        await until(lambda: host(store).status is HostStatus.LIVE, within=NOTE_SECONDS)
+        assert store.revision == before + 1
+        part.presence.note(mine, HostStatus.LIVE, "Ann", muted=True)
+        await until(lambda: host(store).muted, within=NOTE_SECONDS / 2)
 
 
 async def test_a_takeover_whose_answer_was_lost_leaves_no_lock() -> None:
