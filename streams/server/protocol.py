@@ -107,7 +107,7 @@ class DirectProtocol(GuardedProtocol):
         if self._held is None:
             return
         if self._refused:
-            self._held = None  # garbage followed it: it must not be obeyed
+            self._held = None  # what came of it must not be obeyed
         elif self._whole:
             self._offer(b"".join(self._held))
         else:

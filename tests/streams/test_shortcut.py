@@ -92,15 +92,19 @@ SENT: dict[str, list[bytes]] = {
 }
 
 
-async def talk(found: Server, pieces: list[bytes]) -> bytes:
+async def talk(found: Server, pieces: list[bytes], last: bytes) -> bytes:
+    """What is answered. ``last`` is sent once there is an answer: never together with the rest."""
     host, port = found.http.base_url.host, found.http.base_url.port
     assert port is not None
     got = b""
     with anyio.fail_after(30):
         async with await anyio.connect_tcp(host, port) as stream:
-            with suppress(anyio.BrokenResourceError):  # refused already: the answer is there
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # refused already
                 for piece in pieces:
                     await stream.send(piece)
+                while b"HTTP/1.1 " not in got:
+                    got += await stream.receive()
+                await stream.send(last)
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     got += await stream.receive()
@@ -127,7 +131,7 @@ async def outcomes(root: Path, *, shortcut: bool) -> dict[str, tuple[list[str], 
                 )
                 for piece in [*pieces, LAST]
             ]
-            got = await talk(running, moved)
+            got = await talk(running, moved[:-1], moved[-1])
             await running.store.settled()
             found[what] = said(got), (await running.http.get(here)).text
     return found
