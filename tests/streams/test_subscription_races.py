@@ -5,6 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from streams.subscriptions.courier import BURST, WAKES_A_SECOND
 from tests.support.streams_server import server
 from tests.support.subscribing import S, act, becomes, event, of, subscribed, told
 from tests.support.webhooks import receiving
@@ -87,3 +88,15 @@ async def test_a_stream_nobody_follows_stirs_nobody(tmp_path: Path) -> None:
         known.hear(found.store.look("elsewhere"))
         assert known.stirred == set()
         assert (await found.http.get(f"{S}elsewhere")).status_code == 200
+
+
+async def test_wakes_come_at_a_pace_that_leaves_appends_their_time(tmp_path: Path) -> None:
+    async with server(tmp_path) as found, receiving() as receiver:
+        body = {"type": "webhook", "pattern": "events/*", "webhook": {"url": receiver.url}}
+        for number in range(BURST + 10):
+            path = f"{S}__ds/subscriptions/{number}"
+            assert (await found.http.put(path, json=body)).status_code == 201
+        begun = anyio.current_time()
+        await event(found)
+        await receiver.came(BURST + 10)
+        assert anyio.current_time() - begun > 0.9 * 10 / WAKES_A_SECOND
