@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from pkg.errors import ConfigError
-from pkg.httpserver import listen
+from pkg.httpserver import Tls, listen
 from streams.subscriptions import addresses
 from streams.subscriptions.refusals import Denied
 from streams.subscriptions.signing import FILE, Claim, open_signing
 from streams.subscriptions.webhook import MAX_ANSWER_BYTES, HttpSender, UndeliveredError
+from tests.support.certificates import make_certificates
 from tests.support.streams_process import running
 from tests.support.webhooks import receiving
 
@@ -72,6 +73,17 @@ async def test_only_a_short_and_plain_word_says_done(answer: bytes, done: bool) 
     async with receiving() as receiver, HttpSender(loopback=True) as sender:
         receiver.answer = answer
         assert await sender.send(receiver.url, b"{}", {}) is done
+
+
+async def test_a_receiver_whose_certificate_does_not_hold_is_told_nothing(tmp_path: Path) -> None:
+    found = make_certificates(tmp_path)
+    async with (
+        receiving(Tls(found.server_cert, found.server_key)) as receiver,
+        HttpSender(loopback=True) as sender,
+    ):
+        with pytest.raises(UndeliveredError, match="ConnectError"):
+            await sender.send(receiver.url, b"{}", {})
+        assert receiver.hooks == []
 
 
 async def test_nobody_there_is_told_without_the_url() -> None:

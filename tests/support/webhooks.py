@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from pkg.httpserver import Receive, Scope, Send, listen, serving
+from pkg.httpserver import Receive, Scope, Send, Tls, listen, serving
 
 PATIENCE_SECONDS = 30.0
 
@@ -73,10 +73,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncGenerator[Receiver]:
+async def receiving(tls: Tls | None = None) -> AsyncGenerator[Receiver]:
     found, bound = Receiver(), listen("127.0.0.1:0")
-    found.url = f"http://127.0.0.1:{bound.getsockname()[1]}/hook"
+    found.url = f"{'https' if tls else 'http'}://127.0.0.1:{bound.getsockname()[1]}/hook"
     found.open.set()
-    async with serving(found, bound):
+    async with serving(found, bound, tls=tls):
         yield found
         found.open.set()
