@@ -169,10 +169,12 @@ async def test_a_mute_that_does_not_get_through_gives_the_place_up(stage: RealSt
 async def test_entering_that_is_cancelled_leaves_nobody_behind(stage: RealStage) -> None:
     rng = random.Random(1)
     ann = stage.host("ann")
-    for _ in range(20):
-        with anyio.move_on_after(rng.uniform(0, 0.02)):
-            await ann.try_to_enter()
-    await ann.bridge.exit()
+    async with stage.spares.running():
+        for _ in range(20):
+            stage.spares.expect(ann.place.url)
+            with anyio.move_on_after(rng.uniform(0, 0.02)):
+                await ann.try_to_enter()
+        await ann.bridge.exit()
     await until_there_are(stage)
 
 

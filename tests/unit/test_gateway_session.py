@@ -252,6 +252,17 @@ def test_leave_is_answered_then_we_leave_then_the_socket_closes(joined: bool) ->
     assert not talk.tell(on(2), Woken(), Ended(End.KICKED), Received('{"id":1,"method":"ping"}'))
 
 
+def test_who_leaves_while_his_join_waits_is_answered_twice_and_comes_in_no_more() -> None:
+    talk = Talk()
+    talk.tell(on())
+    join = talk.ask("join")
+    effects = talk.say({"id": "bye", "method": "leave"})
+    assert talk.result("bye") == {}
+    assert talk.error(join) == (-32013, CLOSE[End.LEFT].words)
+    assert effects[-2:] == [Exit(), Close(1000, "left")]
+    assert not talk.tell(Entered(1, OWN, ()))
+
+
 def test_all_requests_that_wait_are_answered_before_a_close() -> None:
     talk = Talk().join()
     publish = talk.ask("publish", sdp=OFFER)
