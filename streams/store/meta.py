@@ -7,13 +7,13 @@ Read at start; serving never asks it. All calls block.
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from streams.protocol.producers import Claim, Place
 from streams.store.state import State
-from streams.wal.records import Appended, Created, Deleted, Hidden, Noted, Record
+from streams.wal.changes import Change, Changes
+from streams.wal.records import Created
 
 FILE = "meta.sqlite"
 VERSION = 1
@@ -88,9 +88,8 @@ class Meta:
         state.next_sid = self.next_sid
         return state
 
-    def fold(self, lsn: int, records: Iterable[Record]) -> None:
-        """Add what the frames up to ``lsn`` say, or nothing at all."""
-        changes = _changes(records)
+    def fold(self, lsn: int, changes: Changes) -> None:
+        """Add what the frames up to ``lsn`` change, or nothing at all."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for sid, change in changes.streams.items():
@@ -104,7 +103,7 @@ class Meta:
             raise
         self._db.execute("COMMIT")
 
-    def _write(self, sid: int, change: "_Change") -> None:
+    def _write(self, sid: int, change: Change) -> None:
         if change.deleted:
             self._db.execute("DELETE FROM places WHERE sid = ?", (sid,))
             self._db.execute("DELETE FROM streams WHERE sid = ?", (sid,))
@@ -112,7 +111,7 @@ class Meta:
         if change.made is not None:
             row = (sid, json.dumps(asdict(change.made)), change.made.base)
             self._db.execute(_INSERT, row)
-        self._db.execute(_UPDATE, (*change.values(), sid))
+        self._db.execute(_UPDATE, (*_values(change), sid))
         places = [(sid, name, at.epoch, at.seq) for name, at in change.places.items()]
         self._db.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", places)
 
@@ -126,53 +125,7 @@ class Meta:
         self._db.execute("VACUUM")
 
 
-@dataclass(slots=True)
-class _Change:
-    """What a run of records does to one stream."""
-
-    made: Created | None = None
-    tail: int | None = None
-    closed: bool = False
-    closed_by: Claim | None = None
-    hidden: bool = False
-    deleted: bool = False
-    seq: str | None = None
-    places: dict[str, Place] = field(default_factory=dict)
-
-    def append(self, record: Appended) -> None:
-        self.tail = record.end
-        self.seq = record.seq if record.seq is not None else self.seq
-        if record.claim is not None:
-            self.places[record.claim.producer_id] = Place(record.claim.epoch, record.claim.seq)
-        if record.closes:
-            self.closed, self.closed_by = True, record.claim
-
-    def values(self) -> tuple[object, ...]:
-        by = self.closed_by
-        closed_by = json.dumps([by.producer_id, by.epoch, by.seq]) if by else None
-        return self.tail, self.closed, self.hidden, self.seq, closed_by
-
-
-@dataclass(slots=True)
-class _Changes:
-    streams: dict[int, _Change] = field(default_factory=dict)
-    notes: dict[str, str | None] = field(default_factory=dict)
-
-
-def _changes(records: Iterable[Record]) -> _Changes:
-    changes = _Changes()
-    for record in records:
-        if isinstance(record, Noted):
-            changes.notes[record.key] = record.value
-            continue
-        change = changes.streams.setdefault(record.sid, _Change())
-        match record:
-            case Created():
-                change.made = record
-            case Appended():
-                change.append(record)
-            case Hidden():
-                change.hidden = True
-            case Deleted():
-                change.deleted = True
-    return changes
+def _values(change: Change) -> tuple[object, ...]:
+    by = change.closed_by
+    closed_by = json.dumps([by.producer_id, by.epoch, by.seq]) if by else None
+    return change.tail, change.closed, change.hidden, change.seq, closed_by

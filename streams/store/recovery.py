@@ -21,6 +21,8 @@ from streams.store.files import Files
 from streams.store.meta import FILE, VERSION, Meta
 from streams.store.state import Seen, State
 from streams.wal import segments
+from streams.wal.changes import Changes
+from streams.wal.committer import Sealed
 from streams.wal.frames import DamagedError
 from streams.wal.records import Appended, Created, DecodeError, Noted, Record, decode
 
@@ -201,21 +203,21 @@ def checksum(files: Files, record: Appended) -> int:
 
 
 def fold(layout: Layout, meta: Meta, files: Files, path: Path) -> None:
-    """A checkpoint: the files first, then the facts about them, and only then the log may go."""
+    """Fold a segment that was found at start."""
     if not path.exists():
         return
     segment = segments.read(path)
+    changes = Changes()
+    changes.add(new_records(segment, meta.lsn))
+    checkpoint(layout, meta, files, Sealed(path, segment.after - 1, changes))
+
+
+def checkpoint(layout: Layout, meta: Meta, files: Files, sealed: Sealed) -> None:
+    """The files first, then the facts about them, and only then the log may go. Blocks."""
     files.sync()
-    meta.fold(max(meta.lsn, segment.after - 1), new_records(segment, meta.lsn))
-    path.unlink()
+    meta.fold(max(meta.lsn, sealed.last), sealed.changes)
+    sealed.path.unlink()
     segments.sync_folder(layout.wal)
-
-
-def checkpoint(opened: Opened, sealed_before: int) -> None:
-    """Fold the segments whose frames are all below ``sealed_before``; blocks."""
-    for path in segments.paths(opened.layout.wal):
-        if segments.named(path) < sealed_before:
-            fold(opened.layout, opened.meta, opened.files, path)
 
 
 def _show(state: State) -> None:

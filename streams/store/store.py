@@ -268,9 +268,12 @@ class Store:
 
     async def checkpoint(self) -> None:
         """Fold finished parts of the log into the checkpoint; does nothing if there are none."""
-        await anyio.to_thread.run_sync(
-            recovery.checkpoint, self._opened, self._committer.sealed_before
-        )
+        opened, sealed = self._opened, self._committer.sealed
+        while sealed:
+            await anyio.to_thread.run_sync(
+                recovery.checkpoint, opened.layout, opened.meta, opened.files, sealed[0]
+            )
+            sealed.popleft()
 
     def break_off(self, why: str) -> None:
         """The disk failed elsewhere: nothing may be acknowledged from now on."""

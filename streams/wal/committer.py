@@ -7,6 +7,7 @@ the second time): nothing is written any more until the process is started again
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from pkg.errors import TransientError
+from streams.wal.changes import Changes
 from streams.wal.records import Appended, Record, encode
 from streams.wal.segments import Segment
 
@@ -68,6 +70,15 @@ class Commit:
         self.blob = encode(self.records)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A finished segment, its last frame, and what its records come to."""
+
+    path: Path
+    last: int
+    changes: Changes
+
+
 class DataFiles(Protocol):
     """The streams' files, as the committer uses them; all calls block and raise OSError."""
 
@@ -82,6 +93,8 @@ class Committer:
         self._files = files
         self._next = next_lsn
         self._segment: Segment | None = None
+        self._changes = Changes()  # of that segment
+        self.sealed: deque[Sealed] = deque()  # not written to any more, to be folded
         self._queue: SimpleQueue[Commit | None] = SimpleQueue()  # None: the end
         self._left: list[Commit] = []  # taken from the queue, too many for one batch
         self.unsettled = 0  # commits handed over that the loop has not heard of again
@@ -165,23 +178,20 @@ class Committer:
         self._writable().append(self._next, payload)
         self._next += 1
         self.batches += 1
-        self._files.apply([record for commit in batch for record in commit.records])
+        records = [record for commit in batch for record in commit.records]
+        self._changes.add(records)
+        self._files.apply(records)
 
     def _writable(self) -> Segment:
         full = self._rotate or (self._segment and self._segment.size >= SEGMENT_BYTES)
         if self._segment is not None and full:
             self._segment.close()
-            self._segment = None
+            self.sealed.append(Sealed(self._segment.path, self._next - 1, self._changes))
+            self._segment, self._changes = None, Changes()
         self._rotate = False
         if self._segment is None:
             self._segment = Segment.create(self._folder, self._next)
         return self._segment
-
-    @property
-    def sealed_before(self) -> int:
-        """Frames below this number lie in segments that are not written to any more."""
-        segment = self._segment
-        return segment.first if segment is not None else self._next
 
     def _finish(self, batch: Sequence[Commit], error: str | None) -> None:
         self.unsettled -= len(batch)

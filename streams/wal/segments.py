@@ -40,10 +40,10 @@ def write_whole(descriptor: int, data: bytes | memoryview, at: int) -> None:
 class Segment:
     """The segment that is being written."""
 
-    def __init__(self, descriptor: int, first: int, salt: int, size: int) -> None:
+    def __init__(self, path: Path, descriptor: int, salt: int, size: int) -> None:
         self._descriptor = descriptor
         self._salt = salt
-        self.first = first
+        self.path = path
         self.size = size
 
     @classmethod
@@ -55,7 +55,7 @@ class Segment:
         write_whole(descriptor, _header(first, salt), 0)
         os.fsync(descriptor)
         sync_folder(folder)
-        return cls(descriptor, first, salt, _HEAD.size)
+        return cls(path, descriptor, salt, _HEAD.size)
 
     def append(self, lsn: int, payload: bytes) -> None:
         """Durable when it returns. Raises OSError, after which the log must not be written to."""
