@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -116,11 +116,8 @@ def _job(row: Row, server: Server, name: str, seconds: float) -> Job:
     )
 
 
-async def loaded(job: Job, *, fill: bool = True) -> Found:
-    """Streams made, then the job done, in a process of its own. Raises UnexpectedAnswerError,
-    TimeoutError."""
-    if fill and job.kind != "fill":
-        await loaded(replace(job, kind="fill"))
+async def loaded(job: Job) -> Found:
+    """The job done by a process of its own. Raises UnexpectedAnswerError, TimeoutError."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "bench.streams_load", json.dumps(asdict(job))]
     with anyio.fail_after(job.seconds + JOB_SECONDS):

@@ -7,7 +7,7 @@ share of a core it took itself: where that is near one, it was the limit and not
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import cycle
 from time import perf_counter
 
@@ -206,6 +206,8 @@ async def read(job: Job) -> Found:
 
 async def run(job: Job) -> Found:
     """Raises UnexpectedAnswerError."""
+    if not job.there and job.kind != "fill":
+        await fill(replace(job, probe=False))
     match job.kind:
         case "fill":
             return await fill(job)

@@ -69,19 +69,20 @@ async def _sized(size: Size, runs: int, seconds: float, told: Callable[[], None]
             writers=WRITERS,
             streams=size.streams,
             history=size.history,
+            there=True,
         )
         found.rss.append(server.rss)
         await loaded(replace(job, kind="fill"))
         found.rss.append(server.rss)
         for _ in range(runs):
-            found.runs.append(await loaded(job, fill=False))
+            found.runs.append(await loaded(job))
             told()
         found.rss.append(server.rss)
     return found
 
 
 def _job(server: Server, name: str) -> Job:
-    return Job("fill", server.port, server.pid, name, probe=True)
+    return Job("fill", server.port, server.pid, name, probe=True, there=True)
 
 
 async def memory(told: Callable[[], None]) -> list[Kept]:
@@ -90,7 +91,7 @@ async def memory(told: Callable[[], None]) -> list[Kept]:
 
     async def line(name: str, server: Server, job: Job) -> None:
         before = server.rss
-        one = await loaded(job, fill=False)
+        one = await loaded(job)
         found.append(Kept(name, before, server.rss, one))
         told()
 

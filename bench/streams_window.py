@@ -25,7 +25,8 @@ Kind: TypeAlias = Literal[
 class Job:
     """``pid``: the server's. ``name``: how its streams' names begin. ``size``: bytes of a message;
     ``history``: bytes a stream holds beforehand; ``interval``: seconds between two messages;
-    ``probe``: appends to another stream meanwhile are what is timed."""
+    ``probe``: appends to another stream meanwhile are what is timed; ``there``: the streams are
+    made already."""
 
     kind: Kind
     port: int
@@ -39,6 +40,7 @@ class Job:
     history: int = 0
     interval: float = 0.1
     probe: bool = False
+    there: bool = False
 
     def path(self, number: int = 0) -> str:
         return f"/v1/stream/{self.name}-{number}"
