@@ -158,12 +158,22 @@ async def test_news_of_others_wait_a_moment_but_keep_their_place() -> None:
         janus.tell(went)
         janus.tell(MediaUp(1))
         assert call.session.events[-2:] == [went, MediaUp(1)]
-        janus.tell(came)
+
+
+@pytest.mark.parametrize("sooner", [True, False])
+async def test_who_has_gone_hears_no_news(sooner: bool) -> None:
+    async with scene() as (part, call, _):
+        wants(call, enter(1))
+        janus = await bridge(part)
+        await until(lambda: bool(call.session.heard(Entered)))
+        if sooner:
+            janus.tell(PeerLeft(1, 2))
         call.socket.hang_up()
         await call.over.wait()
-        janus.tell(went)
+        if not sooner:
+            janus.tell(PeerLeft(1, 2))
         await anyio.sleep(1.0)
-        assert call.session.events[-1] == MediaUp(1)
+        assert not call.session.heard(PeerLeft)
 
 
 async def test_news_of_janus_reaches_the_session_at_once() -> None:
