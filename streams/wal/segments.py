@@ -10,12 +10,14 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streams.wal.frames import DamagedError, Frame, frame, scan
 
 SUFFIX = ".wal"
+AHEAD_BYTES = 2**20
 _HEAD = struct.Struct("<8sQII")  # magic, first frame, salt, crc32 of the rest
 _MAGIC = b"oWALseg1"
 
@@ -44,7 +46,8 @@ class Segment:
         self._descriptor = descriptor
         self._salt = salt
         self.path = path
-        self.size = size
+        self.size = size  # without the zeros ahead
+        self._length = size
 
     @classmethod
     def create(cls, folder: Path, first: int) -> "Segment":
@@ -60,11 +63,26 @@ class Segment:
     def append(self, lsn: int, payload: bytes) -> None:
         """Durable when it returns. Raises OSError, after which the log must not be written to."""
         data = frame(lsn, payload, self._salt)
+        self._reach(self.size + len(data))
         write_whole(self._descriptor, data, self.size)
         os.fdatasync(self._descriptor)
         self.size += len(data)
 
+    def _reach(self, end: int) -> None:
+        """Let the file be longer than what is written to it, by zeros, which are no frame.
+
+        As long as its length stays, fdatasync has no journal to write: it takes half as long.
+        """
+        if end <= self._length:
+            return
+        self._length = end + AHEAD_BYTES
+        with suppress(OSError):  # the file system cannot, or is full: the write itself will tell
+            os.posix_fallocate(self._descriptor, 0, self._length)
+
     def close(self) -> None:
+        """Cut the zeros off, if that can be: they are no harm."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, self.size)
         os.close(self._descriptor)
 
 
