@@ -125,7 +125,7 @@ class Subscriptions:
         one = self.by_name.pop(name, None)
         if one is None:
             return
-        notes = model.end_notes(one)
+        notes, one.wake = model.end_notes(one), None  # what is under way finds itself fenced
         for path in list(one.links):
             self._drop(one, path)
         self._note(notes)

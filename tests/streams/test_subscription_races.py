@@ -7,7 +7,7 @@ import pytest
 
 from streams.subscriptions.courier import BURST, WAKES_A_SECOND
 from tests.support.streams_server import server
-from tests.support.subscribing import S, act, becomes, event, of, subscribed, told
+from tests.support.subscribing import SUB, S, act, becomes, event, of, subscribed, told
 from tests.support.webhooks import receiving
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +46,39 @@ async def test_who_has_finished_has_not_failed_however_his_answer_ends(tmp_path:
         receiver.status = 200
         await event(found)
         assert (await receiver.came(2)).body["generation"] == 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_what_is_deleted_while_it_is_delivered_leaves_nothing(
+    tmp_path: Path, told: bool
+) -> None:
+    async with server(tmp_path) as found, receiving() as receiver:
+        await subscribed(found, receiver)
+        receiver.open, receiver.answer = anyio.Event(), b'{"done": true}'
+        known = found.workers.known
+        if told:
+            await event(found)
+            await receiver.came(1)
+            wake = known.find("one").wake
+        else:
+            found.files.gate.clear()
+            wake = known.begin(known.find("one"))
+            with anyio.fail_after(30):
+                while not wake.under_way:
+                    await anyio.sleep(0.01)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(found.http.delete, SUB)
+            with anyio.fail_after(30):
+                while known.by_name:
+                    await anyio.sleep(0.01)
+            found.files.gate.set()
+            receiver.open.set()
+        with anyio.fail_after(30):
+            while wake is not None and wake.under_way:
+                await anyio.sleep(0.01)
+        await found.store.settled()
+        assert found.store.state.notes == {}
+        assert len(receiver.hooks) == told
 
 
 async def test_an_answer_that_takes_longer_than_the_lease_is_a_failure(tmp_path: Path) -> None:
