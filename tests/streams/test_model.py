@@ -1,5 +1,9 @@
-"""The store against a model in memory: any schedule of requests, restarts and folds."""
+"""The store against a model in memory: any schedule of requests, restarts and folds.
 
+``ONAIR_TEST_STREAMS_EXAMPLES`` sets how many schedules (default 25, of up to 40 steps each).
+"""
+
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -7,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -22,6 +27,7 @@ from streams.store.state import Stream
 from streams.store.store import Store, open_store
 from tests.streams.model import JSON, TEXT, Model
 
+EXAMPLES = int(os.environ.get("ONAIR_TEST_STREAMS_EXAMPLES", "25"))  # noqa: TID251
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 TTLS = st.sampled_from([None, None, None, 5, 20])
 TEXTS = st.binary(min_size=1, max_size=12) | st.just(b"x" * 70_000)
@@ -179,9 +185,9 @@ def _content(body: bytes, *, is_json: bool) -> tuple[str, bytes, bytes]:
     return JSON, b"[" + b",".join(parts) + b"]", jsonmode.stored(parts)
 
 
-TestStore = StoreMachine.TestCase
+TestStore = pytest.mark.timeout(240 + 4 * EXAMPLES)(StoreMachine.TestCase)
 TestStore.settings = settings(
-    max_examples=25,
+    max_examples=EXAMPLES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
