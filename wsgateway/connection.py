@@ -110,7 +110,6 @@ class Connection:
         self._janus_left = anyio.Event()
         self._expiry: Alarm | None = None
         self._wake: Alarm | None = None
-        self._news_due: Alarm | None = None
 
     async def run(self) -> None:
         """Until the host leaves, or is to go. His key is free before his socket is closed."""
@@ -128,7 +127,7 @@ class Connection:
                         await self._end()
                 tasks.cancel_scope.cancel()
         finally:
-            code = self._closing.code if self._closing else None
+            code = self._closing.code if self._closing not in (None, GONE) else None
             self._around.rooms.unfollow(self.grant.room_id)
             self._around.metrics.closed(code)
             log.info("host.gone", key=key, code=code)
@@ -181,15 +180,15 @@ class Connection:
                 self.tell(Received(frame))
 
     async def _end(self) -> None:
-        for alarm in (self._expiry, self._wake, self._news_due):
+        self._closing = self._closing or GONE  # whatever else is told changes nothing
+        for alarm in (self._expiry, self._wake):
             if alarm is not None:
                 alarm.cancel()
         self._around.rooms.detach(self)
         self._leave_janus()
         with anyio.move_on_after(FREE_SECONDS):
             await self._around.presence.freed(self.claim)
-        closing = self._closing or GONE
-        await self._socket.close(closing.code, closing.reason)
+        await self._socket.close(self._closing.code, self._closing.reason)
         with anyio.move_on_after(EXIT_SECONDS):
             await self._janus_left.wait()
 
@@ -250,17 +249,12 @@ class Connection:
 
     def _put_off(self, event: Event) -> None:
         """Who enters is told so before all others, some of whom share this loop, hear of him."""
-        if self._leaving:
-            return
         if not self._news:
-            due = anyio.current_time() + NEWS_SECONDS
-            self._news_due = self._around.alarms.set(due, self._tell_news)
+            self._around.alarms.set(anyio.current_time() + NEWS_SECONDS, self._tell_news)
         self._news.append(event)
 
     def _tell_news(self) -> None:
         news, self._news = self._news, []
-        if self._news_due is not None:
-            self._news_due.cancel()
         for event in news:
             self.tell(event)
 
