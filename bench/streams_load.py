@@ -58,13 +58,13 @@ class Writer:
 
     def _heard(self, wire: Wire, reply: Reply) -> None:
         window = self._window
-        if window.open:
+        if reply.status != 204:
+            window.errors += 1
+        elif window.open:
             window.done += 1
             window.took.append(perf_counter() - self._sent)
-        if reply.status == 204:
+        if reply.status:
             self._send(wire)
-        else:
-            window.errors += 1
 
     def _send(self, wire: Wire) -> None:
         self._sent = perf_counter()
