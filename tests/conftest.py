@@ -16,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 Figure: TypeAlias = Callable[[str, object], None]
 ORDER = (
-    *("browser", "faults", "integration", "e2e", "crash", "contract", "watch", "security"),
-    *("simulation", "planted", "unit"),
+    *("browser", "faults", "integration", "e2e", "streams", "crash", "contract", "watch"),
+    *("security", "simulation", "planted", "unit"),
 )
 # Nothing is shared by a file's tests there: each where there is room.
 ALONE = ("faults", "e2e", "simulation", "planted")

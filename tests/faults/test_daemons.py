@@ -9,8 +9,10 @@ from typing import Protocol
 import anyio
 import pytest
 
+from pkg import keys
+from pkg.model import Heartbeat, Kind, ModuleId
 from tests.support import proof
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -45,6 +47,17 @@ async def _dies(parts: Sequence[Part]) -> None:
         part.start()
 
 
+async def _is_registered(stack: Stack) -> bool:
+    """The modules that run now: two kinds starting at once would outlast a lease on two cores."""
+    parts = [(Kind.JANUS, host.module_id, host.manager.pid) for host in stack.janus_hosts]
+    parts += [(Kind.MIXER, mixer.module_id, mixer.pid) for mixer in stack.mixers]
+    for kind, module_id, pid in parts:
+        found = await stack.etcd.get(keys.heartbeat(kind, ModuleId(module_id)))
+        if found is None or Heartbeat.decode(found.value).pid != pid:
+            return False
+    return True
+
+
 async def test_no_listener_notices_the_death_of_what_only_controls(stack: Stack) -> None:
     witness = proof.witness(stack)
     for room in ("blue", "red"):
@@ -59,6 +72,7 @@ async def test_no_listener_notices_the_death_of_what_only_controls(stack: Stack)
             await _dies(chosen(stack))
             await player.hears_on(player.now())
             seconds = await witness.settles()
+            await until(lambda: _is_registered(stack))
             await anyio.sleep(max(0.0, moment.loop + AFTER_SECONDS - anyio.current_time()))
             told = player.report(moment)
             print(f"\n{part}: settled in {seconds:.1f} s, {told}")

@@ -87,14 +87,15 @@ async def test_an_emptied_etcd_ends_nothing_until_it_is_accepted(stack: Stack) -
         daemon.seen_path.unlink()
     await stack.ready()
     await grow(stack, beyond=last)
-    for mixer in stack.mixers:
-        mixer.restart()
+    for daemon in (*stack.mixers, *(host.manager for host in stack.janus_hosts)):
+        daemon.restart()
     await until(lambda: _all_ended(stack), within=60)
     assert not [kv.key for kv in (await found_there(stack)).kvs if kv.key.startswith("/rooms/")]
 
 
 async def grow(stack: Stack, beyond: int) -> None:
-    """Nothing of an epoch that etcd has not reached is ended; a mixer distrusts until restarted."""
+    """Nothing of an epoch that etcd has not reached is ended; who saw that distrusts it until he is
+    started again."""
     async with stranger(stack) as etcd:
         while await commit(etcd, [], [Put("/elsewhere", b"")]) <= beyond:
             pass
