@@ -38,15 +38,16 @@ class Machine:
         """One whose python only tells how it was called; stamped as made from the lock."""
         venv = self.folder / ".venv"
         (venv / "bin").mkdir(parents=True)
-        (venv / "bin" / "python").write_text('#!/bin/sh\necho "ran $*"\n')
+        tells = '#!/bin/sh\necho "ran $*"\nenv >"$HOME/env"\n'
+        (venv / "bin" / "python").write_text(tells)
         (venv / "bin" / "python").chmod(0o755)
         lock = (self.folder / "requirements.lock").read_bytes()
         (venv / ".onair-requirements").write_text(hashlib.sha256(lock).hexdigest() + "\n")
 
-    def onair(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def onair(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.folder / "onair"), *args],
-            env={"PATH": str(self.bin), "HOME": str(self.folder)},
+            env={"PATH": str(self.bin), "HOME": str(self.folder), **env},
             capture_output=True,
             text=True,
             timeout=60,
@@ -73,6 +74,14 @@ def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     done = machine.onair("rooms", "ls", "--json")
     assert (done.returncode, done.stdout) == (0, "ran -P -m cli rooms ls --json\n")
     assert done.stderr == ""
+
+
+def test_what_python_compiles_is_kept_for_the_next_process(machine: Machine) -> None:
+    machine.has_venv()
+    assert machine.onair("rooms", "ls", PYTHONDONTWRITEBYTECODE="1").returncode == 0
+    ours = dict(line.split("=", 1) for line in (machine.folder / "env").read_text().splitlines())
+    assert ours["PYTHONPYCACHEPREFIX"] == str(machine.folder / ".onair-tools" / "pycache")
+    assert "PYTHONDONTWRITEBYTECODE" not in ours
 
 
 def test_without_install_missing_packages_are_named_with_their_command(machine: Machine) -> None:
