@@ -26,7 +26,8 @@ async def room_of(stack: Stack, host: JanusHost, room: str) -> tuple[int, str]:
     listed = await ask(stack, host, messages.listing(host.place.janus.admin_key))
     for item in listed["list"]:
         marker = Marker.parse(item["description"])
-        if marker is not None and marker.room_id == room:
+        ours = marker is not None and marker.module_id == host.module_id  # strangers' look alike
+        if marker is not None and ours and marker.room_id == room:
             return item["room"], room_secret(stack.site.master, marker.room_id, marker.janus_epoch)
     raise AssertionError(f"no AudioBridge room of {room}: {listed}")
 
@@ -36,10 +37,10 @@ async def drop_forwarders(stack: Stack, host: JanusHost, room: str) -> None:
     number, secret = await room_of(stack, host, room)
     listed = await ask(stack, host, messages.forwarder_listing(number, secret))
     key = host.place.janus.admin_key
-    for forwarder in listed["rtp_forwarders"]:
-        if forwarder["ssrc"] != STRANGER_SSRC:
-            stream = forwarder["stream_id"]
-            await ask(stack, host, messages.forwarder_end(key, number, secret, stream))
+    ours = [f["stream_id"] for f in listed["rtp_forwarders"] if f["ssrc"] != STRANGER_SSRC]
+    assert ours, listed
+    for stream in ours:
+        await ask(stack, host, messages.forwarder_end(key, number, secret, stream))
 
 
 async def plant_room(stack: Stack, host: JanusHost, number: int, description: str) -> str:
