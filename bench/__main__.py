@@ -1,5 +1,6 @@
 """``./onair bench …``: each command starts an Onair of its own, measures, and cleans up."""
 
+import shutil
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -44,7 +45,9 @@ app = typer.Typer(
 )
 LIMIT_SECONDS = 170.0
 FAULTS = ", ".join(case.name for case in faults.CASES)
-console = Console(highlight=False, soft_wrap=True)
+# Into a file, tables keep all of their columns.
+WIDTH = shutil.get_terminal_size((140, 25)).columns
+console = Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 Measuring = Callable[[Stack], Coroutine[Any, Any, bool]]
 
