@@ -13,6 +13,7 @@ from pkg.etcd.memory import MemoryEtcd, MemoryStore
 from pkg.events.records import RoomMoved
 from pkg.model import Kind, Mark
 from roommanager.verdict import Answer
+from tests.support.heard import Heard
 from tests.support.virtual import (
     BLUE,
     M1,
@@ -25,7 +26,6 @@ from tests.support.virtual import (
     mark,
     until,
 )
-from tests.unit.test_events_rooms import Heard
 
 pytestmark = pytest.mark.anyio
 

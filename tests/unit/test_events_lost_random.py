@@ -14,8 +14,8 @@ from pkg import keys
 from pkg.etcd.api import KV, Batch
 from pkg.etcd.memory import MemoryStore
 from pkg.model import Desired, Kind, LiveMeta
+from tests.support.heard import Heard
 from tests.support.virtual import J1, M1, M2, Modules, manager
-from tests.unit.test_events_rooms import Heard
 from tests.unit.test_wishes_random import ROOMS, _step
 
 WORDS = ["create", "start", "start", "stop", "delete", "lose", "lose", "lose", "cut", "down", "up"]

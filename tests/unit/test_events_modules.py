@@ -11,26 +11,15 @@ import pytest
 from mixer.controller import MixerController
 from mixer.ports import Ports
 from pkg.etcd.memory import MemoryStore
-from pkg.events.records import Event, FfmpegRestarted, HostJoined
+from pkg.events.records import FfmpegRestarted, HostJoined
 from pkg.model import HostStatus, MixerStatus
 from tests.support.fake_processes import FakeProcesses
 from tests.support.gateway_parts import claim, running
+from tests.support.heard import Heard
 from tests.support.virtual import M1, until
 from tests.unit.test_mixer_controller import NODE, Host, wish
 
 pytestmark = pytest.mark.anyio
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def tell(self, event: Event, at: str | None = None) -> None:
-        self.events.append(event)
-
-    @property
-    def types(self) -> list[str]:
-        return [event.type for event in self.events]
 
 
 @asynccontextmanager

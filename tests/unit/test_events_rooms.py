@@ -2,18 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import pytest
 
 from pkg import keys
 from pkg.etcd.memory import MemoryEtcd, MemoryStore
-from pkg.events.records import Event, RoomAssigned, RoomDegraded, RoomMoved
+from pkg.events.records import RoomAssigned, RoomDegraded, RoomMoved
 from pkg.model import Kind, MixerState, MixerStatus
 from roommanager.chronicle import Chronicle
 from roommanager.verdict import Answer
 from roommanager.wishes import RoomExistsError, RoomNotFoundError
+from tests.support.heard import Heard
 from tests.support.virtual import (
     BLUE,
     J1,
@@ -30,18 +31,6 @@ from tests.support.virtual import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@dataclass
-class Heard:
-    events: list[Event] = field(default_factory=list)
-
-    def tell(self, event: Event, at: str | None = None) -> None:
-        self.events.append(event)
-
-    @property
-    def types(self) -> list[str]:
-        return [event.type for event in self.events]
 
 
 @dataclass
