@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from tests.support.streams_server import Server, server
@@ -150,18 +151,20 @@ async def polling(found: Server, count: int) -> None:
             await anyio.sleep(0.01)
 
 
+async def poll(found: Server, answers: list[httpx.Response]) -> None:
+    """From the end of what is there."""
+    answers.append(await found.http.get(f"{A}?offset={AT}04{POLL}"))
+
+
 @pytest.mark.parametrize("size", [10, 300_000])
 async def test_a_poll_is_woken_by_an_append_of_any_size(tmp_path: Path, size: int) -> None:
     """What is long is answered by the app, from where the poll began."""
-    answers = []
+    answers: list[httpx.Response] = []
     async with server(tmp_path) as found:
         await found.http.put(A, headers=TEXT, content=b"one,")
 
-        async def poll() -> None:
-            answers.append(await found.http.get(f"{A}?offset={AT}04{POLL}"))
-
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(poll)
+            tasks.start_soon(poll, found, answers)
             await polling(found, 1)
             await found.http.post(A, headers=TEXT, content=b"x" * size)
         assert (answers[0].status_code, len(answers[0].content)) == (200, size)
@@ -181,15 +184,12 @@ async def test_a_caller_who_leaves_waits_no_more(tmp_path: Path) -> None:
 
 
 async def test_a_poll_of_a_deleted_stream_ends(tmp_path: Path) -> None:
-    answers = []
+    answers: list[httpx.Response] = []
     async with server(tmp_path) as found:
         await found.http.put(A, headers=TEXT, content=b"one,")
 
-        async def poll() -> None:
-            answers.append(await found.http.get(f"{A}?offset={AT}04{POLL}"))
-
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(poll)
+            tasks.start_soon(poll, found, answers)
             await polling(found, 1)
             await found.http.delete(A)
     assert answers[0].status_code == 410
